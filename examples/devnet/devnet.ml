@@ -1,0 +1,1 @@
+let () = exit (Devnet_parts.Main.run Sys.argv)

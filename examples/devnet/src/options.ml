@@ -1,0 +1,69 @@
+type t = {
+  json : bool;
+  blocks : int option;
+  items : int;
+  seed : int;
+  generated : bool;
+}
+
+(* Of 14 KB on average: enough to flow through the whole run. *)
+let default_items = 60
+
+(* A peer answers 200 requests for items a second after a burst of 400 (their
+   cost is 1, docs/LIMITS.md), and each node has two at least: a node fetches
+   the 2,000 within seconds. *)
+let max_items = 2_000
+
+(* 75 MB when generated, and held six times: by each node, and to compare. *)
+let max_blocks = 240
+
+let usage =
+  "usage: devnet [OPTION]..., or make demo ARGS='[OPTION]...'\n\n\
+   Five nodes, each an OCaml process, exchange blocks and pool items over\n\
+   QUIC on loopback. The blocks are the *.bin files of the folder that\n\
+   MINA_P2P_BLOCKS names, or of ../shared/blocks, or generated. Exits with 0\n\
+   if every node has every block and item in the end, with 1 if not, with 2\n\
+   for a wrong option.\n"
+
+let parse argv =
+  let json = ref false and blocks = ref None in
+  let items = ref default_items and seed = ref 1 in
+  let generated = ref false in
+  let in_range name low high set value =
+    if value < low || value > high then
+      let why = Printf.sprintf "%s: %d to %d" name low high in
+      raise (Arg.Bad why)
+    else set value
+  in
+  let some value = blocks := Some value in
+  let specs =
+    Arg.align
+      [
+        ("--json", Arg.Set json, " Print one JSON object instead of tables");
+        ( "--blocks",
+          Arg.Int (in_range "--blocks" 1 max_blocks some),
+          "N Announce the first N blocks only; generate N" );
+        ( "--items",
+          Arg.Int (in_range "--items" 0 max_items (( := ) items)),
+          Printf.sprintf "N Spread N pool items (%d)" default_items );
+        ("--seed", Arg.Set_int seed, "N Generate others than those of seed 1");
+        ( "--generated",
+          Arg.Set generated,
+          " Generate blocks even where there are files" );
+      ]
+  in
+  let anonymous argument =
+    raise (Arg.Bad (Printf.sprintf "unexpected argument %S" argument))
+  in
+  match Arg.parse_argv ~current:(ref 0) argv specs anonymous usage with
+  | () ->
+      Ok
+        {
+          json = !json;
+          blocks = !blocks;
+          items = !items;
+          seed = !seed;
+          generated = !generated;
+        }
+  | exception Arg.Help text -> Error (`Help text)
+  | exception Arg.Bad text -> Error (`Usage text)

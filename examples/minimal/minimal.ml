@@ -1,0 +1,34 @@
+(* minimal.exe CHAIN_ID PORT [ADDRESS ..]: a node that connects to others, prints
+   the tips that they announce, and fetches every transaction they offer. *)
+
+open Mina_p2p
+
+let ok = function Ok value -> value | Error e -> failwith (Error.to_string e)
+
+let handle node : Event.t -> unit = function
+  | Best_tip { peer; block; _ } ->
+      let bytes = Payload.length block in
+      Format.printf "tip of %d bytes from %a@." bytes Peer_id.pp peer
+  | Transaction { peer; info } ->
+      ignore (ok (fetch_transaction ~peer node info.hash))
+  | Response { answer = Ok (Rpc (Some (Transaction body))); _ } ->
+      Format.printf "transaction of %d bytes@." (Payload.length body)
+  | event -> Format.printf "%a@." Event.pp event
+
+let () =
+  let chain_id = ok (Chain_id.of_string Sys.argv.(1)) in
+  let port = int_of_string Sys.argv.(2) in
+  let listen = [ Unix.ADDR_INET (Unix.inet_addr_any, port) ] in
+  let secret_key = ok (Secret_key.generate ()) in
+  let node = ok (create ~listen ~secret_key ~chain_id ()) in
+  ok (start node);
+  let addresses = ok (listen_addresses node) in
+  List.iter (Format.printf "listening on %a@." Address.pp) addresses;
+  for i = 3 to Array.length Sys.argv - 1 do
+    ok (dial node (ok (Address.of_string Sys.argv.(i))))
+  done;
+  let fd = ok (event_fd node) in
+  while true do
+    ignore (Unix.select [ fd ] [] [] (-1.));
+    List.iter (handle node) (ok (poll node ~max:64))
+  done

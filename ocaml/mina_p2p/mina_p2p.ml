@@ -1,0 +1,799 @@
+module Error = struct
+  type t = Raw.error =
+    | Closed
+    | Not_started
+    | Already_started
+    | Forked
+    | Payload_shared
+    | Not_supported
+    | Wrong_kind
+    | Wrong_parts
+    | Gone
+    | Not_connected
+    | Invalid of { what : string; why : string }
+    | Start of string
+    | Not_a_block of string
+    | Too_long of { length : int; max : int }
+    | Too_many_requests of int
+    | Dial_refused of string
+    | Internal of string
+
+  let to_string = function
+    | Closed -> "the node is closed"
+    | Not_started -> "the node was not started"
+    | Already_started -> "the node was started before"
+    | Forked -> "the node belongs to the parent process"
+    | Payload_shared -> "the payload's memory is still in use"
+    | Not_supported -> "the peer does not support this request"
+    | Wrong_kind -> "an answer of another kind than the request"
+    | Wrong_parts ->
+        "the parts of the staged ledger are not complete and in order"
+    | Gone -> "the peer no longer waits for this answer"
+    | Not_connected -> "no connection to the peer"
+    | Invalid { what; why } -> what ^ ": " ^ why
+    | Start why -> "cannot start: " ^ why
+    | Not_a_block why -> "not a block: " ^ why
+    | Too_long { length; max } ->
+        Printf.sprintf "%d bytes where %d are allowed" length max
+    | Too_many_requests limit ->
+        Printf.sprintf "%d requests to the peer wait already" limit
+    | Dial_refused why -> "not dialed: " ^ why
+    | Internal what -> "internal error: " ^ what
+
+  let pp ppf error = Format.pp_print_string ppf (to_string error)
+end
+
+(* What can only fail by a bug, or by misuse that the interface says raises. *)
+let get_ok = function
+  | Ok value -> value
+  | Error error -> invalid_arg ("Mina_p2p: " ^ Error.to_string error)
+
+module type ID = sig
+  type t
+
+  val length : int
+
+  val of_bytes : string -> (t, Error.t) result
+
+  val to_bytes : t -> string
+
+  val of_string : string -> (t, Error.t) result
+
+  val to_string : t -> string
+
+  val equal : t -> t -> bool
+
+  val compare : t -> t -> int
+
+  val hash : t -> int
+
+  val pp : Format.formatter -> t -> unit
+end
+
+module Id (Of : sig
+  val kind : Raw.kind
+
+  val length : int
+end) =
+struct
+  type t = string
+
+  let length = Of.length
+
+  (* The text is not needed: printing checks the bytes. *)
+  let of_bytes bytes =
+    Result.map (fun _text -> bytes) (Raw.id_to_text Of.kind bytes)
+
+  let to_bytes id = id
+
+  let of_string text = Raw.id_of_text Of.kind text
+
+  let to_string id = get_ok (Raw.id_to_text Of.kind id)
+
+  let equal = String.equal
+
+  let compare = String.compare
+
+  let hash (id : t) = Hashtbl.hash id
+
+  let pp ppf id = Format.pp_print_string ppf (to_string id)
+end
+
+module Peer_id = struct
+  include Id (struct
+    let kind = Raw.Peer_id
+
+    let length = 32
+  end)
+
+  let to_libp2p id = get_ok (Raw.id_to_text Raw.Libp2p_peer_id id)
+end
+
+module Chain_id = Id (struct
+  let kind = Raw.Chain_id
+
+  let length = 32
+end)
+
+module State_hash = Id (struct
+  let kind = Raw.State_hash
+
+  let length = 32
+end)
+
+module Ledger_hash = Id (struct
+  let kind = Raw.Ledger_hash
+
+  let length = 32
+end)
+
+module Transaction_hash = Id (struct
+  let kind = Raw.Transaction_hash
+
+  let length = 32
+end)
+
+module Job_id = Id (struct
+  let kind = Raw.Job_id
+
+  let length = 128
+end)
+
+module Block_key = Id (struct
+  let kind = Raw.Block_key
+
+  let length = 32
+end)
+
+module Account_key = Id (struct
+  let kind = Raw.Account_key
+
+  let length = 33
+end)
+
+module Secret_key = struct
+  type t = Raw.secret
+
+  let generate = Raw.secret_generate
+
+  let of_string = Raw.secret_of_text
+
+  let to_string secret = get_ok (Raw.secret_to_text secret)
+
+  let of_seed = Raw.secret_of_seed
+
+  let to_seed secret = get_ok (Raw.secret_to_seed secret)
+
+  let peer_id secret = get_ok (Raw.secret_peer_id secret)
+end
+
+module Address = struct
+  type t = Raw.address = { text : string; peer_id : string }
+
+  let of_string = Raw.address_parse
+
+  let to_string t = t.text
+
+  let peer_id t = t.peer_id
+
+  let equal a b = String.equal a.text b.text
+
+  let compare a b = String.compare a.text b.text
+
+  let pp ppf t = Format.pp_print_string ppf t.text
+end
+
+type bigstring = Raw.bigstring
+
+module Payload = struct
+  module Array1 = Bigarray.Array1
+
+  type t = Raw.payload =
+    | String of string
+    | Bigstring of bigstring
+    | Shared of Raw.shared
+
+  let of_string text = String text
+
+  let of_bigstring bigstring = Bigstring bigstring
+
+  let length = function
+    | String text -> String.length text
+    | Bigstring bigstring -> Array1.dim bigstring
+    | Shared shared -> get_ok (Raw.payload_length shared)
+
+  let bytes_of_bigstring bigstring =
+    Bytes.init (Array1.dim bigstring) (Array1.get bigstring)
+
+  let to_bytes = function
+    | String text -> Bytes.of_string text
+    | Bigstring bigstring -> bytes_of_bigstring bigstring
+    | Shared shared ->
+        let len = get_ok (Raw.payload_length shared) in
+        let bytes = Bytes.create len in
+        get_ok (Raw.payload_blit shared 0 bytes 0 len);
+        bytes
+
+  (* Nobody else has the copy. *)
+  let to_string = function
+    | String text -> text
+    | (Bigstring _ | Shared _) as t -> Bytes.unsafe_to_string (to_bytes t)
+
+  let to_bigstring = function
+    | String text ->
+        let len = String.length text in
+        let bigstring = Array1.create Bigarray.char Bigarray.c_layout len in
+        String.iteri (Array1.unsafe_set bigstring) text;
+        bigstring
+    | Bigstring bigstring -> bigstring
+    | Shared shared -> get_ok (Raw.payload_bigstring shared)
+
+  let blit t ~src_pos dst ~dst_pos ~len =
+    match t with
+    | String text -> Bytes.blit_string text src_pos dst dst_pos len
+    | Bigstring bigstring ->
+        let part = Array1.sub bigstring src_pos len in
+        Bytes.blit (bytes_of_bigstring part) 0 dst dst_pos len
+    | Shared shared ->
+        get_ok (Raw.payload_blit shared src_pos dst dst_pos len)
+
+  let sub t ~pos ~len =
+    match t with
+    | String text -> String (String.sub text pos len)
+    | Bigstring bigstring -> Bigstring (Array1.sub bigstring pos len)
+    | Shared shared -> Shared (get_ok (Raw.payload_part shared pos len))
+
+  let release = function
+    | String _ | Bigstring _ -> Ok ()
+    | Shared shared -> Raw.payload_release shared
+end
+
+let printf = Format.fprintf
+
+module Transaction_info = struct
+  type t = Raw.transaction_info = {
+    hash : Transaction_hash.t;
+    fee_payer : Account_key.t;
+    fee : int64;
+    nonce : int;
+  }
+
+  let pp ppf t =
+    printf ppf "transaction %a of %a, nonce %d, fee %Lu" Transaction_hash.pp
+      t.hash Account_key.pp t.fee_payer t.nonce t.fee
+end
+
+module Work_info = struct
+  type t = Raw.work_info = {
+    job_id : Job_id.t;
+    fee : int64;
+    prover : Account_key.t;
+  }
+
+  let pp ppf t =
+    printf ppf "work %a of %a, fee %Lu" Job_id.pp t.job_id Account_key.pp
+      t.prover t.fee
+end
+
+module Commitment = struct
+  type t = Raw.commitment = {
+    timestamp_ms : int64;
+    job_id : Job_id.t;
+    fee : int64;
+    snarker : Account_key.t;
+  }
+
+  let pp ppf t =
+    printf ppf "commitment to %a of %a, fee %Lu, at %Lu ms" Job_id.pp t.job_id
+      Account_key.pp t.snarker t.fee t.timestamp_ms
+end
+
+module Request_id = struct
+  type t = Raw.request_id = { connection : int; request : int }
+
+  let equal (a : t) b = a = b
+
+  let compare (a : t) b = Stdlib.compare a b
+
+  let hash (t : t) = Hashtbl.hash t
+
+  let pp ppf t = printf ppf "%d.%d" t.connection t.request
+end
+
+module Responder = struct
+  type t = Raw.responder = { connection : int; incoming : int }
+
+  let equal (a : t) b = a = b
+
+  let compare (a : t) b = Stdlib.compare a b
+
+  let hash (t : t) = Hashtbl.hash t
+
+  let pp ppf t = printf ppf "%d.%d" t.connection t.incoming
+end
+
+module Rpc = struct
+  type merkle_address = Raw.merkle_address = { depth : int; path : string }
+
+  type ledger_query = Raw.ledger_query =
+    | Num_accounts
+    | What_child_hashes of merkle_address
+    | What_contents of merkle_address
+
+  type query = Raw.query =
+    | Best_tip_with_proof
+    | Initial_peers
+    | Ledger_query of Ledger_hash.t * ledger_query
+    | Staged_ledger_aux of State_hash.t
+    | Block of State_hash.t
+    | Work of Job_id.t
+    | Transaction of Transaction_hash.t
+
+  type reply = Raw.reply =
+    | Best_tip_with_proof of Payload.t
+    | Ledger_answer of Payload.t
+    | Staged_ledger_aux of Payload.t
+    | Block of Payload.t
+    | Work of Payload.t
+    | Transaction of Payload.t
+    | Initial_peers of Address.t list
+
+  let pp_query ppf : query -> unit = function
+    | Best_tip_with_proof -> printf ppf "best tip with proof"
+    | Initial_peers -> printf ppf "initial peers"
+    | Ledger_query (ledger, query) ->
+        let what =
+          match query with
+          | Num_accounts -> "number of accounts"
+          | What_child_hashes { depth; _ } ->
+              Printf.sprintf "child hashes at depth %d" depth
+          | What_contents { depth; _ } ->
+              Printf.sprintf "contents at depth %d" depth
+        in
+        printf ppf "%s of ledger %a" what Ledger_hash.pp ledger
+    | Staged_ledger_aux block ->
+        printf ppf "staged ledger of %a" State_hash.pp block
+    | Block block -> printf ppf "block %a" State_hash.pp block
+    | Work job -> printf ppf "work %a" Job_id.pp job
+    | Transaction hash -> printf ppf "transaction %a" Transaction_hash.pp hash
+
+  let pp_reply ppf reply =
+    let bytes what payload =
+      printf ppf "%s of %d bytes" what (Payload.length payload)
+    in
+    match reply with
+    | Best_tip_with_proof payload -> bytes "best tip with proof" payload
+    | Ledger_answer payload -> bytes "ledger answer" payload
+    | Staged_ledger_aux payload -> bytes "staged ledger" payload
+    | Block payload -> bytes "block" payload
+    | Work payload -> bytes "work" payload
+    | Transaction payload -> bytes "transaction" payload
+    | Initial_peers addresses ->
+        printf ppf "%d addresses" (List.length addresses)
+end
+
+module Staged_ledger_part = struct
+  type kind = Raw.part_kind =
+    | Base
+    | Scan_state_base
+    | Previous_incomplete_zkapp_updates
+    | Scan_state_tree
+
+  type t = Raw.part = { kind : kind; body : Payload.t }
+
+  let kind_to_string = function
+    | Base -> "base"
+    | Scan_state_base -> "scan state base"
+    | Previous_incomplete_zkapp_updates -> "previous incomplete zkapp updates"
+    | Scan_state_tree -> "scan state tree"
+end
+
+module Refusal = struct
+  type t = Raw.refusal = Unknown | Busy | Failed of string
+
+  let pp ppf = function
+    | Unknown -> printf ppf "the peer does not serve this method"
+    | Busy -> printf ppf "the peer is busy"
+    | Failed why -> printf ppf "failed: %S" why
+end
+
+module Request = struct
+  type t = Raw.request =
+    | Rpc of Rpc.query
+    | Staged_ledger_parts of State_hash.t
+    | Extension of {
+        name : string;
+        version : int;
+        body : Payload.t;
+        max_answer : int;
+        deadline : float;
+      }
+
+  type answer = Raw.answer =
+    | Rpc of Rpc.reply option
+    | Staged_ledger_parts of int option
+    | Extension of (Payload.t, Refusal.t) result
+
+  type failure = Raw.request_failure = Timeout | Dropped | Disconnected
+
+  let pp ppf : t -> unit = function
+    | Rpc query -> Rpc.pp_query ppf query
+    | Staged_ledger_parts block ->
+        printf ppf "staged ledger of %a in parts" State_hash.pp block
+    | Extension { name; version; body; _ } ->
+        printf ppf "%S version %d with %d bytes" name version
+          (Payload.length body)
+
+  let pp_answer ppf : answer -> unit = function
+    | Rpc (Some reply) -> Rpc.pp_reply ppf reply
+    | Staged_ledger_parts (Some count) -> printf ppf "%d parts" count
+    | Rpc None | Staged_ledger_parts None ->
+        printf ppf "the peer does not have it"
+    | Extension (Ok payload) -> printf ppf "%d bytes" (Payload.length payload)
+    | Extension (Error refusal) -> Refusal.pp ppf refusal
+
+  let pp_failure ppf = function
+    | Timeout -> printf ppf "no answer in time"
+    | Dropped -> printf ppf "the peer dropped the request"
+    | Disconnected -> printf ppf "the connection ended"
+end
+
+module Incoming = struct
+  type t = Raw.incoming =
+    | Rpc of Rpc.query
+    | Staged_ledger_parts of State_hash.t
+    | Extension of { name : string; version : int; body : Payload.t }
+
+  type response = Raw.response =
+    | Rpc of Rpc.reply option
+    | Staged_ledger_parts of Staged_ledger_part.t list option
+    | Extension of (Payload.t, Refusal.t) result
+
+  let pp ppf : t -> unit = function
+    | Rpc query -> Rpc.pp_query ppf query
+    | Staged_ledger_parts block ->
+        printf ppf "staged ledger of %a in parts" State_hash.pp block
+    | Extension { name; version; body } ->
+        printf ppf "%S version %d with %d bytes" name version
+          (Payload.length body)
+end
+
+module Direction = struct
+  type t = Raw.direction = Dialed | Accepted
+
+  let pp ppf = function
+    | Dialed -> printf ppf "dialed"
+    | Accepted -> printf ppf "accepted"
+end
+
+module Close_reason = struct
+  type t = Raw.close_reason =
+    | Unspecified
+    | Wrong_chain
+    | Wrong_identity
+    | Self_connection
+    | Capacity
+    | Duplicate
+    | Banned
+    | Shutdown
+    | Incompatible_version
+    | Hello_too_long
+    | Repeated_hello
+    | Hello_timeout
+    | Unsupported_protocol
+    | Stalled
+    | Too_slow
+    | Idle_timeout
+    | Violation of string
+    | Malformed_hello of string
+    | Unsuitable_certificate of string
+    | Lost of string
+    | Other of { code : int; text : string }
+
+  let pp ppf = function
+    | Unspecified -> printf ppf "closed without a reason"
+    | Wrong_chain -> printf ppf "different chain"
+    | Wrong_identity -> printf ppf "not the peer that was dialed"
+    | Self_connection -> printf ppf "connection to ourselves"
+    | Capacity -> printf ppf "no free slot"
+    | Duplicate -> printf ppf "another connection with this peer is kept"
+    | Banned -> printf ppf "banned"
+    | Shutdown -> printf ppf "node shut down"
+    | Incompatible_version -> printf ppf "incompatible protocol version"
+    | Hello_too_long -> printf ppf "Hello too long"
+    | Repeated_hello -> printf ppf "more than one Hello"
+    | Hello_timeout -> printf ppf "authentication not finished in time"
+    | Unsupported_protocol -> printf ppf "no common application protocol"
+    | Stalled -> printf ppf "peer stopped reading"
+    | Too_slow -> printf ppf "peer sent a frame too slowly"
+    | Idle_timeout -> printf ppf "nothing heard for the idle timeout"
+    | Violation text -> printf ppf "protocol violation: %s" text
+    | Malformed_hello text -> printf ppf "malformed Hello: %s" text
+    | Unsuitable_certificate text ->
+        printf ppf "unsuitable certificate: %s" text
+    | Lost text -> printf ppf "connection lost: %s" text
+    | Other { code; text } -> printf ppf "reason %d: %s" code text
+end
+
+module Dial_failure = struct
+  type t = Raw.dial_failure =
+    | Timed_out
+    | Not_dialed of string
+    | Refused_peer of Close_reason.t
+    | Closed_by_peer of Close_reason.t
+    | Unreachable of string
+
+  let pp ppf = function
+    | Timed_out -> printf ppf "no answer in time"
+    | Not_dialed why -> printf ppf "not dialed: %s" why
+    | Refused_peer reason -> printf ppf "refused: %a" Close_reason.pp reason
+    | Closed_by_peer reason ->
+        printf ppf "closed by the peer: %a" Close_reason.pp reason
+    | Unreachable why -> printf ppf "unreachable: %s" why
+end
+
+let pp_sockaddr ppf = function
+  | Unix.ADDR_UNIX path -> printf ppf "%S" path
+  | Unix.ADDR_INET (ip, port) ->
+      let text = Unix.string_of_inet_addr ip in
+      if String.contains text ':' then printf ppf "[%s]:%d" text port
+      else printf ppf "%s:%d" text port
+
+module Event = struct
+  type t = Raw.event =
+    | Peer_connected of {
+        peer : Peer_id.t;
+        address : Unix.sockaddr;
+        direction : Direction.t;
+      }
+    | Peer_disconnected of { peer : Peer_id.t; reason : Close_reason.t }
+    | Dial_failed of { address : Address.t; reason : Dial_failure.t }
+    | Best_tip of {
+        peer : Peer_id.t;
+        block : Payload.t;
+        key : Block_key.t;
+        previous_state_hash : State_hash.t;
+      }
+    | Transaction of { peer : Peer_id.t; info : Transaction_info.t }
+    | Work of { peer : Peer_id.t; info : Work_info.t }
+    | Commitment of { peer : Peer_id.t; commitment : Commitment.t }
+    | Request of {
+        peer : Peer_id.t;
+        responder : Responder.t;
+        request : Incoming.t;
+      }
+    | Request_cancelled of { peer : Peer_id.t; responder : Responder.t }
+    | Response of {
+        request : Request_id.t;
+        peer : Peer_id.t;
+        answer : (Request.answer, Request.failure) result;
+      }
+    | Staged_ledger_part of {
+        request : Request_id.t;
+        peer : Peer_id.t;
+        index : int;
+        part : Staged_ledger_part.t;
+      }
+    | Task_failed of { message : string }
+
+  let pp ppf = function
+    | Peer_connected { peer; address; direction } ->
+        printf ppf "%a connected: %a %a" Peer_id.pp peer Direction.pp direction
+          pp_sockaddr address
+    | Peer_disconnected { peer; reason } ->
+        printf ppf "%a disconnected: %a" Peer_id.pp peer Close_reason.pp reason
+    | Dial_failed { address; reason } ->
+        printf ppf "cannot dial %a: %a" Address.pp address Dial_failure.pp
+          reason
+    | Best_tip { peer; block; key; previous_state_hash } ->
+        printf ppf "%a has block %a of %d bytes after %a" Peer_id.pp peer
+          Block_key.pp key (Payload.length block) State_hash.pp
+          previous_state_hash
+    | Transaction { peer; info } ->
+        printf ppf "%a has %a" Peer_id.pp peer Transaction_info.pp info
+    | Work { peer; info } ->
+        printf ppf "%a has %a" Peer_id.pp peer Work_info.pp info
+    | Commitment { peer; commitment } ->
+        printf ppf "%a tells of %a" Peer_id.pp peer Commitment.pp commitment
+    | Request { peer; responder; request } ->
+        printf ppf "%a asks (%a): %a" Peer_id.pp peer Responder.pp responder
+          Incoming.pp request
+    | Request_cancelled { peer; responder } ->
+        printf ppf "%a no longer waits (%a)" Peer_id.pp peer Responder.pp
+          responder
+    | Response { request; peer; answer = Ok answer } ->
+        printf ppf "%a answers request %a: %a" Peer_id.pp peer Request_id.pp
+          request Request.pp_answer answer
+    | Response { request; peer; answer = Error failure } ->
+        printf ppf "%a does not answer request %a: %a" Peer_id.pp peer
+          Request_id.pp request Request.pp_failure failure
+    | Staged_ledger_part { request; peer; index; part } ->
+        printf ppf "%a answers request %a: part %d, %s, %d bytes" Peer_id.pp
+          peer Request_id.pp request index
+          (Staged_ledger_part.kind_to_string part.kind)
+          (Payload.length part.body)
+    | Task_failed { message } -> printf ppf "a task failed: %s" message
+end
+
+module Limits = struct
+  type t = Raw.limits
+
+  let make ?peers ?inbound ?inbound_per_address ?inbound_per_subnet ?block
+      ?transaction ?work ?staged_ledger ?extension_query ?extension_answer
+      ?pool_permit ?commitment_permit ?requests_waiting ?request_rate
+      ?request_burst ?authentication_timeout ?idle_timeout ?keep_alive_interval
+      () : t =
+    {
+      peers;
+      inbound;
+      inbound_per_address;
+      inbound_per_subnet;
+      block;
+      transaction;
+      work;
+      staged_ledger;
+      extension_query;
+      extension_answer;
+      pool_permit;
+      commitment_permit;
+      requests_waiting;
+      request_rate;
+      request_burst;
+      authentication_timeout;
+      idle_timeout;
+      keep_alive_interval;
+    }
+
+  let default = make ()
+end
+
+module Extension_rpc = struct
+  type t = Raw.extension_rpc
+
+  let make ?(max_query = 1024 * 1024) ?(cost = 10) ~version name : t =
+    { name; version; max_query; cost }
+end
+
+type t = { secret_key : Secret_key.t; peer_id : Peer_id.t; node : Raw.node }
+
+let create ?(listen = []) ?(external_addresses = []) ?(initial_peers = [])
+    ?agent ?(extension_rpcs = []) ?(limits = Limits.default) ~secret_key
+    ~chain_id () =
+  let node =
+    Raw.create
+      {
+        secret_key;
+        chain_id;
+        listen;
+        external_addresses;
+        initial_peers;
+        agent;
+        extension_rpcs;
+        limits;
+      }
+  in
+  let peer_id = Secret_key.peer_id secret_key in
+  Result.map (fun node -> { secret_key; peer_id; node }) node
+
+let start t = Raw.start t.node
+
+let close t = Raw.close t.node
+
+let secret_key t = t.secret_key
+
+let peer_id t = t.peer_id
+
+let listen_addresses t = Raw.listen_addresses t.node
+
+let event_fd t = Raw.event_fd t.node
+
+let poll t ~max = Raw.poll t.node max
+
+let set_best_tip t ~state_hash block =
+  Raw.set_best_tip t.node state_hash block
+
+let add_transaction t info body = Raw.add_transaction t.node info body
+
+let remove_transaction t hash = Raw.remove_transaction t.node hash
+
+let add_work t info body = Raw.add_work t.node info body
+
+let remove_work t job_id = Raw.remove_work t.node job_id
+
+let add_commitment t commitment = Raw.add_commitment t.node commitment
+
+let remove_commitment t job_id = Raw.remove_commitment t.node job_id
+
+let request ?peer t request = Raw.request t.node peer request
+
+let cancel t request = Raw.cancel t.node request
+
+let fetch_block ?peer t hash = request ?peer t (Rpc (Block hash))
+
+let fetch_transaction ?peer t hash = request ?peer t (Rpc (Transaction hash))
+
+let fetch_work ?peer t job_id = request ?peer t (Rpc (Work job_id))
+
+let respond t responder response = Raw.respond t.node responder response
+
+let dial t address = Raw.dial t.node address
+
+let disconnect t peer = Raw.disconnect t.node peer
+
+let ban t peer ~seconds = Raw.ban t.node peer seconds
+
+let unban t peer = Raw.unban t.node peer
+
+let bans t = Raw.bans t.node
+
+module Channel = struct
+  type t = Raw.channel =
+    | Signaling_discovery
+    | Signaling_exchange
+    | Best_tip
+    | Transaction
+    | Work
+    | Commitment
+    | Rpc
+    | Streaming_rpc
+    | Extension_rpc
+
+  let to_string = function
+    | Signaling_discovery -> "signaling/discovery"
+    | Signaling_exchange -> "signaling/exchange"
+    | Best_tip -> "best_tip/propagation"
+    | Transaction -> "transaction/propagation"
+    | Work -> "snark/propagation"
+    | Commitment -> "snark_job_commitment/propagation"
+    | Rpc -> "rpc"
+    | Streaming_rpc -> "rpc/streaming"
+    | Extension_rpc -> "rpc/extension"
+end
+
+module Peer = struct
+  type permits = Raw.permits = {
+    best_tip : bool;
+    transactions : int;
+    works : int;
+    commitments : int;
+  }
+
+  type traffic = Raw.traffic = {
+    sent_messages : int;
+    sent_bytes : int;
+    received_messages : int;
+    received_bytes : int;
+  }
+
+  type t = Raw.peer = {
+    id : Peer_id.t;
+    address : Unix.sockaddr;
+    direction : Direction.t;
+    transport : string;
+    agent : string;
+    connected_for : float;
+    rtt : float;
+    wire_bytes_sent : int;
+    wire_bytes_received : int;
+    datagrams_sent : int;
+    datagrams_received : int;
+    packets_lost : int;
+    congestion_window : int;
+    last_tip : Block_key.t option;
+    last_tip_sent : Block_key.t option;
+    permits_out : permits;
+    requests_in_flight : int;
+    requests_waiting : int;
+    requests_served : int;
+    channels : (Channel.t * traffic) list;
+  }
+
+  let pp ppf t =
+    printf ppf
+      "%a: %a %a by %s for %.0f s, agent %S, rtt %.1f ms, %d B out, %d B in"
+      Peer_id.pp t.id Direction.pp t.direction pp_sockaddr t.address
+      t.transport t.connected_for t.agent (t.rtt *. 1000.) t.wire_bytes_sent
+      t.wire_bytes_received
+end
+
+let peers t = Raw.peers t.node

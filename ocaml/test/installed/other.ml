@@ -1,0 +1,1 @@
+external half : int -> int = "other_half"

@@ -1,0 +1,9 @@
+let () =
+  Alcotest.run "mina_p2p"
+    [
+      ("values", Values.tests);
+      ("payloads", Payloads.tests);
+      ("guards", Guards.tests);
+      ("nodes", Nodes.tests);
+      ("processes", Processes.tests);
+    ]

@@ -1,0 +1,467 @@
+//! Whole nodes against bare quinn, in one run: ratios and medians.
+//!
+//! `cargo bench -p mina-p2p`; `-- --json` for one JSON object. What the transport alone costs is in
+//! `cargo bench -p mina-p2p-transport`, and what OCaml adds in `ocaml/bench`.
+
+#[path = "../../transport/tests/common/raw.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the transport's own tests use the rest")]
+mod raw;
+mod relay;
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mina_p2p::message::StateHash;
+use mina_p2p::{
+    Address, Answer, Builder, ChainId, Event, ExtensionService, Host, Limits, Node, PeerId, Request, Response,
+    SecretKey, SlotLimits,
+};
+use relay::Relay;
+
+/// Where [`raw`] binds.
+fn loopback() -> std::net::SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+const ALPN: &[u8] = b"mina-p2p/1";
+const CHAIN: ChainId = ChainId([7; 32]);
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+const DIALS: usize = 100;
+const DISTANT_DIALS: usize = 15;
+const DISTANCE: Duration = Duration::from_millis(50);
+const TRANSFERS: usize = 11;
+const TRANSFER_LEN: usize = 32 << 20;
+const CONNECTIONS: usize = 100;
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let argument = |name: &str| args.iter().position(|arg| arg == name).map(|at| args[at + 1].clone());
+    if let Some(address) = argument("--idle-peers") {
+        return idle_peers(&address.parse().unwrap());
+    }
+    if args.iter().any(|arg| arg == "--idle-node") {
+        return println!("{}", idle_node());
+    }
+    let figures = [dials(), distant_dials(), transfers(), pings(), idle()];
+    if args.iter().any(|arg| arg == "--json") {
+        let members: Vec<String> =
+            figures.iter().map(|figure| format!("\"{}\":{:.3}", figure.key, figure.value)).collect();
+        return println!("{{{}}}", members.join(","));
+    }
+    for figure in figures {
+        let met = if figure.met { "met" } else { "MISSED" };
+        println!(
+            "{:<44} {:>8.2} {:<12} target {:<10} {met}   ({})",
+            figure.what, figure.value, figure.unit, figure.target, figure.detail
+        );
+    }
+}
+
+/// One line of the table.
+struct Figure {
+    key: &'static str,
+    what: &'static str,
+    value: f64,
+    unit: &'static str,
+    target: &'static str,
+    met: bool,
+    detail: String,
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn secret(n: u32) -> SecretKey {
+    let mut seed = [3; 32];
+    seed[..4].copy_from_slice(&n.to_be_bytes());
+    SecretKey::from_bytes(seed)
+}
+
+fn node(n: u32, configure: impl FnOnce(Builder) -> Builder) -> Node {
+    configure(Node::builder(secret(n), CHAIN).listen(loopback())).start().unwrap()
+}
+
+fn address(node: &Node) -> Address {
+    node.listen_addresses()[0].clone()
+}
+
+/// Takes events until one is the sought.
+fn until<T>(node: &Node, mut pick: impl FnMut(Event) -> Option<T>) -> T {
+    let deadline = Instant::now() + WATCHDOG;
+    loop {
+        assert!(Instant::now() < deadline, "nothing came");
+        // One at a time: what is behind it is somebody else's.
+        for event in node.wait(1, Duration::from_secs(1)) {
+            if let Some(found) = pick(event) {
+                return found;
+            }
+        }
+    }
+}
+
+fn connected(node: &Node) -> PeerId {
+    until(node, |event| match event {
+        Event::PeerConnected { peer, .. } => Some(peer),
+        Event::DialFailed { reason, .. } => panic!("{reason}"),
+        _ => None,
+    })
+}
+
+fn disconnected(node: &Node) {
+    until(node, |event| matches!(event, Event::PeerDisconnected { .. }).then_some(()));
+}
+
+/// Bare quinn with certificates of the same kind, checked with the same cryptographic library.
+struct Bare {
+    runtime: tokio::runtime::Runtime,
+    client: quinn::Endpoint,
+    server: quinn::Endpoint,
+    config: quinn::ClientConfig,
+}
+
+impl Bare {
+    fn new() -> Bare {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let entered = runtime.enter();
+        let client = raw::client(1);
+        let server = raw::server_that_verifies(raw::Identity::of(&secret(2)), &[ALPN]);
+        let config = raw::client_config_that_verifies(raw::Identity::of(&secret(1)), &[ALPN]);
+        drop(entered);
+        Bare { runtime, client, server, config }
+    }
+
+    fn run<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> T {
+        // As a task of its own: a thread that blocks on the runtime is woken more slowly than its workers.
+        self.runtime.block_on(async { tokio::spawn(task).await.unwrap() })
+    }
+
+    fn connect(&self) -> (quinn::Connection, quinn::Connection) {
+        let _entered = self.runtime.enter();
+        let connecting = self.client.connect_with(self.config.clone(), self.server.local_addr().unwrap(), "x").unwrap();
+        let server = self.server.clone();
+        self.run(async move {
+            let (ours, theirs) = tokio::join!(connecting, async { server.accept().await.unwrap().await.unwrap() });
+            (ours.unwrap(), theirs)
+        })
+    }
+
+    /// Milliseconds from dialing to the listener's first message.
+    fn dial(&self) -> f64 {
+        let start = Instant::now();
+        let _entered = self.runtime.enter();
+        let connecting = self.client.connect_with(self.config.clone(), self.server.local_addr().unwrap(), "x").unwrap();
+        let server = self.server.clone();
+        let (time, ends) = self.run(async move {
+            let (client, server) = tokio::join!(
+                async {
+                    let connection = connecting.await.unwrap();
+                    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+                    send.write_all(&[1; 100]).await.unwrap();
+                    recv.read_exact(&mut [0; 100]).await.unwrap();
+                    (start.elapsed(), connection, send, recv)
+                },
+                async {
+                    let connection = server.accept().await.unwrap().await.unwrap();
+                    let (mut send, mut recv) = connection.accept_bi().await.unwrap();
+                    recv.read_exact(&mut [0; 100]).await.unwrap();
+                    send.write_all(&[1; 100]).await.unwrap();
+                    (connection, send, recv)
+                }
+            );
+            (client.0, (client, server))
+        });
+        drop(ends);
+        time.as_secs_f64() * 1e3
+    }
+}
+
+/// Two nodes; the dialer's `Hello` is answered, which is the first message that it receives: the bare one sends a
+/// message of 100 bytes and receives as much.
+fn dials() -> Figure {
+    let bare = Bare::new();
+    let (ours, theirs) = (node(1, |builder| builder), node(2, |builder| builder));
+    let to = address(&theirs);
+    let (mut bare_times, mut our_times) = (Vec::new(), Vec::new());
+    for round in 0..DIALS + 5 {
+        let bare_time = bare.dial();
+        let start = Instant::now();
+        ours.dial(&to).unwrap();
+        let peer = connected(&ours);
+        let our_time = start.elapsed().as_secs_f64() * 1e3;
+        connected(&theirs);
+        ours.disconnect(peer).unwrap();
+        disconnected(&ours);
+        disconnected(&theirs);
+        if round >= 5 {
+            bare_times.push(bare_time);
+            our_times.push(our_time);
+        }
+    }
+    let (bare, ours) = (median(bare_times), median(our_times));
+    Figure {
+        key: "dial_ratio",
+        what: "dial to first message, loopback",
+        value: ours / bare,
+        unit: "x bare quinn",
+        target: "<= 1.5",
+        met: ours / bare <= 1.5,
+        detail: format!("bare {bare:.2} ms, node to node {ours:.2} ms"),
+    }
+}
+
+/// The same through a relay that holds every datagram back for half the round trip time.
+fn distant_dials() -> Figure {
+    let (ours, theirs) = (node(1, |builder| builder), node(2, |builder| builder));
+    let tip: Bytes = vec![1; 60_000].into();
+    theirs.set_best_tip(StateHash([1; 32]), tip).unwrap();
+    let relay = Relay::start(address(&theirs).port().unwrap(), DISTANCE / 2);
+    let to = Address::Quic { peer_id: theirs.peer_id(), host: Host::Ipv4([127, 0, 0, 1].into()), port: relay.port() };
+    let (mut dials, mut tips) = (Vec::new(), Vec::new());
+    for _ in 0..DISTANT_DIALS {
+        let start = Instant::now();
+        ours.dial(&to).unwrap();
+        let peer = connected(&ours);
+        dials.push(start.elapsed().as_secs_f64() / DISTANCE.as_secs_f64());
+        until(&ours, |event| matches!(event, Event::BestTip { .. }).then_some(()));
+        tips.push(start.elapsed().as_secs_f64() / DISTANCE.as_secs_f64());
+        ours.disconnect(peer).unwrap();
+        disconnected(&ours);
+        disconnected(&theirs);
+    }
+    let (dial, tip) = (median(dials), median(tips));
+    Figure {
+        key: "distant_dial_rtt",
+        what: "dial to first message, 50 ms away",
+        value: dial,
+        unit: "RTT",
+        target: "<= 2.1",
+        met: dial <= 2.1,
+        detail: format!("the current tip, 60 KB, after {tip:.2} RTT"),
+    }
+}
+
+const METHOD: &str = "bench";
+
+/// Two connected nodes, of which the second answers requests by name: an empty one with `answer`, another with itself.
+struct Served {
+    ours: Node,
+    peer: PeerId,
+    stop: Arc<AtomicBool>,
+    server: Option<thread::JoinHandle<()>>,
+}
+
+impl Served {
+    fn new(answer: Bytes) -> Served {
+        let method = ExtensionService { name: METHOD.to_owned(), version: 1, max_query: 1024, cost: 0 };
+        let (ours, theirs) = (node(1, |builder| builder), node(2, |builder| builder.extension_rpc(method)));
+        ours.dial(&address(&theirs)).unwrap();
+        let peer = connected(&ours);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let server = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                for event in theirs.wait(64, Duration::from_millis(100)) {
+                    if let Event::Request {
+                        responder,
+                        request: mina_p2p::IncomingRequest::Extension { body, .. },
+                        ..
+                    } = event
+                    {
+                        let body = if body.is_empty() { answer.clone() } else { body };
+                        // The last one may be cancelled by the end of the measurement.
+                        let _ = theirs.respond(responder, Response::Extension(Ok(body)));
+                    }
+                }
+            }
+        });
+        Served { ours, peer, stop, server: Some(server) }
+    }
+
+    fn ask(&self, body: &[u8]) -> mina_p2p::RequestId {
+        let request = Request::Extension {
+            name: METHOD.to_owned(),
+            version: 1,
+            body: Bytes::copy_from_slice(body),
+            max_answer: 32 << 20,
+            deadline: WATCHDOG,
+        };
+        self.ours.request(Some(self.peer), request).unwrap()
+    }
+
+    fn answer(&self) -> (mina_p2p::RequestId, Bytes) {
+        until(&self.ours, |event| match event {
+            Event::Response { request, answer: Ok(Answer::Extension(Ok(body))), .. } => Some((request, body)),
+            Event::Response { answer, .. } => panic!("{answer:?}"),
+            _ => None,
+        })
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(server) = self.server.take() {
+            server.join().unwrap();
+        }
+    }
+}
+
+fn transfers() -> Figure {
+    let bare = Bare::new();
+    let ends = bare.connect();
+    let payload: Bytes = vec![7; TRANSFER_LEN].into();
+    let served = Served::new(payload.clone());
+    let (mut bare_rates, mut our_rates) = (Vec::new(), Vec::new());
+    for round in 0..TRANSFERS + 2 {
+        let start = Instant::now();
+        let (ours, theirs, sent) = (ends.0.clone(), ends.1.clone(), payload.clone());
+        bare.run(async move {
+            tokio::join!(
+                async {
+                    let (mut send, _recv) = ours.open_bi().await.unwrap();
+                    send.write_chunk(sent).await.unwrap();
+                    send.finish().unwrap();
+                    send.stopped().await.unwrap();
+                },
+                async {
+                    let (_send, mut recv) = theirs.accept_bi().await.unwrap();
+                    while recv.read_chunk(usize::MAX, true).await.unwrap().is_some() {}
+                }
+            );
+        });
+        let bare_rate = 32.0 / start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        served.ask(&[]);
+        assert_eq!(served.answer().1.len(), TRANSFER_LEN);
+        let our_rate = 32.0 / start.elapsed().as_secs_f64();
+        if round >= 2 {
+            bare_rates.push(bare_rate);
+            our_rates.push(our_rate);
+        }
+    }
+    let (bare, ours) = (median(bare_rates), median(our_rates));
+    Figure {
+        key: "answer_ratio",
+        what: "answer of 32 MiB, throughput",
+        value: ours / bare,
+        unit: "x bare quinn",
+        target: ">= 0.6",
+        met: ours / bare >= 0.6,
+        detail: format!("bare {bare:.0} MiB/s, node to node {ours:.0} MiB/s"),
+    }
+}
+
+/// A request of 32 bytes and its echo, again and again, while 32 MiB come.
+fn pings() -> Figure {
+    let served = Served::new(vec![7; TRANSFER_LEN].into());
+    let mut pings = Vec::new();
+    for _ in 0..5 {
+        let bulk = served.ask(&[]);
+        let mut left = true;
+        while left {
+            let start = Instant::now();
+            let ping = served.ask(&[1; 32]);
+            loop {
+                let (request, _) = served.answer();
+                left &= request != bulk;
+                if request == ping {
+                    break;
+                }
+            }
+            pings.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    let count = pings.len();
+    let ping = median(pings);
+    Figure {
+        key: "ping_ms",
+        what: "request and echo beside that answer",
+        value: ping,
+        unit: "ms",
+        target: "<= 5",
+        met: ping <= 5.0,
+        detail: format!("median of {count}, through both users' event queues"),
+    }
+}
+
+fn idle() -> Figure {
+    let output = Command::new(std::env::current_exe().unwrap()).arg("--idle-node").output().unwrap();
+    let kb: f64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    Figure {
+        key: "idle_kb",
+        what: "idle connection with its session",
+        value: kb,
+        unit: "KB an end",
+        target: "<= 70",
+        met: kb <= 70.0,
+        detail: format!("{CONNECTIONS} connections to one node in a process of its own"),
+    }
+}
+
+/// KB that one of 100 idle connections adds to a node's process. The other ends are in another process.
+fn idle_node() -> f64 {
+    let slots = SlotLimits { peers: 200, inbound: 200, ..SlotLimits::default() };
+    let node = node(0, |builder| builder.limits(Limits { slots, ..Limits::default() }));
+    // The first connection's share is what is allocated once.
+    let first = self::node(1, |builder| builder);
+    first.dial(&address(&node)).unwrap();
+    settled(&node, 1);
+    let before = private_kb();
+    let mut peers = Command::new(std::env::current_exe().unwrap())
+        .args(["--idle-peers", &address(&node).to_string()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    settled(&node, 1 + CONNECTIONS);
+    // Handshakes are confirmed, paths probed, and what that took is given back.
+    thread::sleep(Duration::from_secs(3));
+    let after = private_kb();
+    // They end with their standard input.
+    drop(peers.stdin.take());
+    peers.wait().unwrap();
+    (after - before) / CONNECTIONS as f64
+}
+
+/// Waits until so many peers are connected and have sent their permits on all four channels.
+fn settled(node: &Node, count: usize) {
+    let deadline = Instant::now() + WATCHDOG;
+    loop {
+        drop(node.wait(64, Duration::from_millis(50)));
+        let peers = node.peers();
+        let received = |peer: &mina_p2p::PeerFigures| {
+            peer.session.channels.iter().filter(|(_, figures)| figures.received_messages > 0).count()
+        };
+        if peers.len() == count && peers.iter().all(|peer| received(peer) == 4) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{} of {count} peers", peers.len());
+    }
+}
+
+fn idle_peers(address: &Address) {
+    let nodes: Vec<Node> = (0..CONNECTIONS)
+        .map(|n| {
+            let node = Node::builder(secret(1000 + n as u32), CHAIN).start().unwrap();
+            node.dial(address).unwrap();
+            node
+        })
+        .collect();
+    // Until the parent closes it.
+    let _ = std::io::stdin().read(&mut [0]);
+    drop(nodes);
+}
+
+/// Memory of this process that is its own, in KB.
+fn private_kb() -> f64 {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = rollup.lines().find(|line| line.starts_with("Private_Dirty:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

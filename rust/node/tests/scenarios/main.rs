@@ -1,0 +1,19 @@
+//! Whole nodes over real QUIC on loopback, as their users drive them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod bad_frames;
+mod bad_requests;
+mod bad_scene;
+mod blocks;
+mod closing;
+mod common;
+mod crossed;
+mod dials;
+mod extensions;
+mod peers;
+mod pools;
+mod raw;
+mod relay;
+mod requests;
+mod slow_peers;
+mod swarm;

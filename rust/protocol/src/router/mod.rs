@@ -1,0 +1,365 @@
+//! Every decision that spans peers: who may connect, which of two connections survives, whom to dial and when, who
+//! is banned, whom a tip is offered to, whom to ask for an item.
+//!
+//! Sans-I/O: the node reports what happened and executes what is answered. Time comes in as an argument and jitter from
+//! a seed, so the same calls give the same answers.
+//!
+//! # Two connections to one peer
+//!
+//! | existing | new | answer |
+//! | --- | --- | --- |
+//! | our dial, not authenticated | peer's dial, peer has the greater id | accept; our dial ends as a duplicate |
+//! | our dial, not authenticated | peer's dial, we have the greater id | hold until our dial has ended |
+//! | peer's dial, younger than [`CROSSING_WINDOW`] | our dial, we have the greater id | accept; the existing one is closed |
+//! | peer's dial, younger than [`CROSSING_WINDOW`] | our dial, peer has the greater id | refuse |
+//! | our dial, younger than [`CROSSING_WINDOW`] | peer's dial | the greater id's dial survives |
+//! | any other | any | probe: the existing one yields only if it leaves a ping unanswered for [`PROBE_TIMEOUT`] |
+//!
+//! Both ends apply the same table to the same two connections, so both keep the same one.
+
+mod bans;
+mod dials;
+mod offers;
+mod slots;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use mina_p2p_wire::message::BlockKey;
+use mina_p2p_wire::{Address, PeerId};
+
+use crate::Time;
+
+pub use self::bans::{BANS_MAX, Bans};
+pub use self::dials::{BACKOFF_MAX, BACKOFF_MIN, DialId};
+pub use self::offers::{ItemKey, OFFERS_MAX, OFFERS_PER_ITEM};
+pub use self::slots::SlotLimits;
+
+use self::dials::{Dials, Ended};
+use self::offers::Offers;
+use self::slots::Slots;
+
+/// How long after a connection was made another one to the same peer counts as crossed with it: twice the five
+/// seconds in which a QUIC connection must authenticate, since each of two crossed dials may take that long.
+pub const CROSSING_WINDOW: Duration = Duration::from_secs(10);
+
+/// How long an existing connection may leave a ping unanswered before it yields to a new one (DESIGN section 5).
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long an incoming connection is held for our own crossed dial. Well inside the dialer's five seconds, so that
+/// it still authenticates if our dial turns out to lead nowhere.
+pub const HOLD_MAX: Duration = Duration::from_secs(2);
+
+/// Names one connection of this router, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Who opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialer {
+    /// We did.
+    Us,
+    /// The peer did.
+    Peer,
+}
+
+/// Why the router turns a connection or a dial away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// The other end has our own identity.
+    #[error("the peer is this node itself")]
+    SelfConnection,
+    /// The peer is banned.
+    #[error("the peer is banned for another {} s", .remaining.as_secs())]
+    Banned {
+        /// How long the ban still lasts.
+        remaining: Duration,
+    },
+    /// All slots that the peer could have are taken.
+    #[error("no free slot: {taken} of {limit} {slot} in use")]
+    Capacity {
+        /// Which limit was met.
+        slot: &'static str,
+        /// How many are in use.
+        taken: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Another connection to the same peer lives, or is preferred.
+    #[error("another connection to the peer exists")]
+    Duplicate,
+    /// A dial to the same peer is under way.
+    #[error("a dial to the peer is under way")]
+    Dialing,
+}
+
+/// What to do with an authenticated connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Admission {
+    /// Keep it under this name. If another connection is named, close that one as a duplicate first.
+    Accept {
+        /// The new connection's name.
+        id: ConnectionId,
+        /// The connection it replaces; the router has forgotten it already.
+        replaces: Option<ConnectionId>,
+    },
+    /// Wait for our own dial to the same peer to end, at most until the time named. If it was accepted, refuse this one
+    /// as a duplicate; otherwise ask again. The dialer waits meanwhile: if it were answered, both ends might keep both
+    /// connections for a moment.
+    Hold {
+        /// When to ask again at the latest.
+        until: Time,
+    },
+    /// Ping the existing connection. If it answers within [`PROBE_TIMEOUT`], refuse the new one as a duplicate;
+    /// otherwise call [`Router::disconnected`] for it, close it, and ask again.
+    Probe {
+        /// The connection to ping.
+        existing: ConnectionId,
+    },
+    /// Close it for this reason.
+    Refuse(Refusal),
+}
+
+/// What a router is made with.
+#[derive(Debug, Clone)]
+pub struct RouterConfig {
+    /// Our own identity.
+    pub own: PeerId,
+    /// How many connections, of which kinds.
+    pub slots: SlotLimits,
+    /// Peers that are dialed again whenever they are not connected.
+    pub initial_peers: Vec<Address>,
+    /// Seeds the jitter of redials. Give each node another, so that a network does not redial in step.
+    pub seed: u64,
+}
+
+#[derive(Debug)]
+struct Link {
+    id: ConnectionId,
+    dialer: Dialer,
+    remote: IpAddr,
+    since: Time,
+    tip: Option<BlockKey>,
+}
+
+/// All peers. See the module's documentation.
+#[derive(Debug)]
+pub struct Router {
+    own: PeerId,
+    links: BTreeMap<PeerId, Link>,
+    slots: Slots,
+    bans: Bans,
+    dials: Dials,
+    offers: Offers,
+    next_id: u64,
+}
+
+impl Router {
+    /// A router without connections; the initial peers are due for dialing at once.
+    pub fn new(config: RouterConfig, now: Time) -> Router {
+        Router {
+            own: config.own,
+            links: BTreeMap::new(),
+            slots: Slots::new(config.slots),
+            bans: Bans::default(),
+            dials: Dials::new(config.own, config.initial_peers, config.seed, now),
+            offers: Offers::default(),
+            next_id: 0,
+        }
+    }
+
+    /// Begins a dial that the user asked for or that [`Router::due_dial`] named. Its end must be reported with
+    /// [`Router::dial_authenticated`] or [`Router::dial_failed`].
+    ///
+    /// # Errors
+    /// The refusal that the connection would meet if it were authenticated now.
+    pub fn start_dial(&mut self, now: Time, address: &Address) -> Result<DialId, Refusal> {
+        let peer = address.peer_id();
+        if peer == self.own {
+            return Err(Refusal::SelfConnection);
+        }
+        self.check_ban(now, peer)?;
+        if self.links.contains_key(&peer) {
+            return Err(Refusal::Duplicate);
+        }
+        self.slots.check_outbound(self.links.len() + self.dials.active_len())?;
+        self.dials.start(peer).ok_or(Refusal::Dialing)
+    }
+
+    /// Our dial has authenticated: decides whether it is kept.
+    pub fn dial_authenticated(&mut self, now: Time, dial: DialId, remote: SocketAddr) -> Admission {
+        // Should the peer's own dial have been accepted meanwhile and be gone already, this one is as good as any.
+        let Some(Ended { peer, .. }) = self.dials.end(dial) else {
+            return Admission::Refuse(Refusal::Duplicate);
+        };
+        if let Err(refusal) = self.check_ban(now, peer) {
+            return Admission::Refuse(refusal);
+        }
+        let replaces = match self.links.get(&peer) {
+            None => None,
+            // The peer's dial won the race, and by the greater id ours would have: the peer closes its own likewise.
+            Some(link) if link.dialer == Dialer::Peer && self.own > peer => Some(link.id),
+            Some(_) => return Admission::Refuse(Refusal::Duplicate),
+        };
+        if replaces.is_some() {
+            self.forget(peer);
+        }
+        Admission::Accept { id: self.link(now, peer, Dialer::Us, remote.ip()), replaces }
+    }
+
+    /// Our dial has failed. A configured peer is dialed again after a back-off. True if that was to be expected: the
+    /// peer's own dial was accepted meanwhile.
+    pub fn dial_failed(&mut self, now: Time, dial: DialId) -> bool {
+        let Some(ended) = self.dials.end(dial) else { return false };
+        self.dials.failed(now, ended.peer);
+        ended.superseded
+    }
+
+    /// A peer's connection has authenticated, as far as its own half goes: decides whether it is kept.
+    ///
+    /// `held` says that it has been held as long as [`Admission::Hold`] allows, and shall not be held again.
+    pub fn incoming(&mut self, now: Time, peer: PeerId, remote: SocketAddr, held: bool) -> Admission {
+        match self.judge_incoming(now, peer, remote.ip(), held) {
+            Ok(admission) => admission,
+            Err(refusal) => Admission::Refuse(refusal),
+        }
+    }
+
+    fn judge_incoming(&mut self, now: Time, peer: PeerId, remote: IpAddr, held: bool) -> Result<Admission, Refusal> {
+        if peer == self.own {
+            return Err(Refusal::SelfConnection);
+        }
+        self.check_ban(now, peer)?;
+        let mut replaces = None;
+        if let Some(link) = self.links.get(&peer) {
+            let crossed = link.dialer == Dialer::Us && now.saturating_since(link.since) < CROSSING_WINDOW;
+            match crossed {
+                true if self.own > peer => return Err(Refusal::Duplicate),
+                true => replaces = Some(link.id),
+                false => return Ok(Admission::Probe { existing: link.id }),
+            }
+        } else if !held && self.own > peer && self.dials.is_active(peer) {
+            return Ok(Admission::Hold { until: now + HOLD_MAX });
+        }
+        if replaces.is_some() {
+            self.forget(peer);
+        }
+        self.slots.check_inbound(remote, self.links.len())?;
+        Ok(Admission::Accept { id: self.link(now, peer, Dialer::Peer, remote), replaces })
+    }
+
+    fn link(&mut self, now: Time, peer: PeerId, dialer: Dialer, remote: IpAddr) -> ConnectionId {
+        let id = ConnectionId(self.next_id);
+        self.next_id += 1;
+        if dialer == Dialer::Peer {
+            self.slots.take(remote);
+        }
+        self.dials.connected(now, peer);
+        self.links.insert(peer, Link { id, dialer, remote, since: now, tip: None });
+        id
+    }
+
+    fn forget(&mut self, peer: PeerId) {
+        if let Some(link) = self.links.remove(&peer)
+            && link.dialer == Dialer::Peer
+        {
+            self.slots.free(link.remote);
+        }
+    }
+
+    /// A connection has ended, whoever closed it. Unknown names (replaced connections) are ignored.
+    pub fn disconnected(&mut self, now: Time, peer: PeerId, id: ConnectionId) {
+        if self.links.get(&peer).is_some_and(|link| link.id == id) {
+            self.forget(peer);
+            self.dials.disconnected(now, peer);
+            self.offers.forget_peer(peer);
+        }
+    }
+
+    /// The next configured peer that is due for dialing, if any. Call it until it answers `None`, starting each with
+    /// [`Router::start_dial`].
+    pub fn due_dial(&mut self, now: Time) -> Option<Address> {
+        let links = &self.links;
+        let bans = &self.bans;
+        self.dials.due(now, |peer| links.contains_key(&peer) || bans.remaining(now, peer).is_some())
+    }
+
+    /// When [`Router::due_dial`] may next have something to dial. It does not change by time alone.
+    pub fn next_dial_at(&self) -> Option<Time> {
+        self.dials.next_at()
+    }
+
+    /// Bans a peer until `now + duration`, in place of an earlier ban of it. Answers its connection, to be closed.
+    pub fn ban(&mut self, now: Time, peer: PeerId, duration: Duration) -> Option<ConnectionId> {
+        self.bans.ban(now, peer, duration);
+        self.links.get(&peer).map(|link| link.id)
+    }
+
+    /// Lifts a ban. False if there was none.
+    pub fn unban(&mut self, now: Time, peer: PeerId) -> bool {
+        self.bans.unban(now, peer)
+    }
+
+    /// The bans in force, each with what remains of it.
+    pub fn bans(&self, now: Time) -> Vec<(PeerId, Duration)> {
+        self.bans.list(now)
+    }
+
+    fn check_ban(&self, now: Time, peer: PeerId) -> Result<(), Refusal> {
+        match self.bans.remaining(now, peer) {
+            Some(remaining) => Err(Refusal::Banned { remaining }),
+            None => Ok(()),
+        }
+    }
+
+    /// The connection to a peer.
+    pub fn connection(&self, peer: PeerId) -> Option<ConnectionId> {
+        self.links.get(&peer).map(|link| link.id)
+    }
+
+    /// All connected peers, in the order of their ids.
+    pub fn peers(&self) -> impl Iterator<Item = (PeerId, ConnectionId)> + '_ {
+        self.links.iter().map(|(peer, link)| (*peer, link.id))
+    }
+
+    /// A peer has sent its best tip.
+    pub fn peer_tip(&mut self, peer: PeerId, tip: BlockKey) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.tip = Some(tip);
+        }
+    }
+
+    /// Whom a new tip of ours is offered to, in this order: peers that we dialed first (an attacker chooses those that
+    /// dial us, not those that we dial), the longest connected first among each. Peers whose own tip it is come last:
+    /// their sessions decide whether it is sent at all (old nodes want to hear it, our own kind does not).
+    pub fn offer_tip(&self, tip: &BlockKey) -> Vec<ConnectionId> {
+        let mut order: Vec<&Link> = self.links.values().collect();
+        order.sort_by_key(|link| (link.tip.as_ref() == Some(tip), link.dialer == Dialer::Peer, link.since, link.id));
+        order.into_iter().map(|link| link.id).collect()
+    }
+
+    /// A peer has offered an item. True if the item was not on offer before.
+    pub fn offered(&mut self, peer: PeerId, item: ItemKey) -> bool {
+        self.offers.add(peer, item)
+    }
+
+    /// Forgets who offered an item, once it is held or no longer wanted. Answers who offered it first.
+    pub fn settled(&mut self, item: &ItemKey) -> Option<PeerId> {
+        self.offers.remove(item)
+    }
+
+    /// Whom to ask for an item: the first connected peer that offered it; of a block, a peer whose tip it may be;
+    /// otherwise the peer connected longest. `None` without peers.
+    pub fn choose_peer(&self, item: Option<&ItemKey>) -> Option<PeerId> {
+        let offered = item.and_then(|item| self.offers.peers(item).iter().find(|peer| self.links.contains_key(peer)));
+        match offered {
+            Some(peer) => Some(*peer),
+            None => self.links.iter().min_by_key(|(_, link)| (link.since, link.id)).map(|(peer, _)| *peer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! Who may begin a handshake: limits on pending handshakes, in all and per address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::Limits;
+
+/// Pending handshakes of one endpoint.
+///
+/// An address that was not proved may be anyone's invention, so it must not take places from those who proved theirs:
+/// above [`Limits::retry_threshold`] and above the limit of an address it is asked for proof (Retry), and where an
+/// address is full, one that was not proved yields to one that is.
+#[derive(Debug)]
+pub(super) struct Admission {
+    limits: Arc<Limits>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    total: usize,
+    /// By address (IPv6: by /64, which is one subscriber).
+    places: HashMap<IpAddr, Vec<Held>>,
+    next: u64,
+}
+
+/// A place that is taken.
+#[derive(Debug)]
+struct Held {
+    number: u64,
+    proved: bool,
+    evicted: Arc<Notify>,
+}
+
+/// What to do with a new handshake.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Admit(Place),
+    /// Ask for proof of the address.
+    Retry,
+    /// Too many.
+    Refuse,
+}
+
+/// A pending handshake's place; free again when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    admission: Arc<Admission>,
+    address: IpAddr,
+    number: u64,
+    evicted: Arc<Notify>,
+}
+
+impl Admission {
+    pub(super) fn new(limits: Arc<Limits>) -> Arc<Self> {
+        Arc::new(Self { limits, state: Mutex::default() })
+    }
+
+    /// Judges a handshake from `address`, which is `proved` when it answered a Retry.
+    pub(super) fn judge(self: &Arc<Self>, address: IpAddr, proved: bool) -> Verdict {
+        let limits = &self.limits;
+        let exempt = limits.exempt_loopback && address.to_canonical().is_loopback();
+        let address = subscriber(address);
+        let mut state = self.state();
+        let State { total, places, next } = &mut *state;
+        if *total >= limits.max_pending_handshakes {
+            return Verdict::Refuse;
+        }
+        if !proved && *total >= limits.retry_threshold {
+            return Verdict::Retry;
+        }
+        let here = places.get(&address).map_or(0, Vec::len);
+        if !exempt && here >= limits.max_pending_per_address {
+            if !proved {
+                return Verdict::Retry;
+            }
+            let unproved = places
+                .get_mut(&address)
+                .and_then(|held| Some(held.swap_remove(held.iter().position(|held| !held.proved)?)));
+            let Some(unproved) = unproved else {
+                return Verdict::Refuse;
+            };
+            unproved.evicted.notify_one();
+            *total -= 1;
+        }
+        let number = *next;
+        *next += 1;
+        *total += 1;
+        let evicted = Arc::new(Notify::new());
+        places.entry(address).or_default().push(Held { number, proved, evicted: evicted.clone() });
+        Verdict::Admit(Place { admission: self.clone(), address, number, evicted })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Pending handshakes now.
+    pub(super) fn pending(&self) -> usize {
+        self.state().total
+    }
+}
+
+impl Place {
+    /// The handshake was completed, which proves the address.
+    pub(super) fn proved(&self) {
+        let mut state = self.admission.state();
+        let held = state.places.get_mut(&self.address);
+        if let Some(held) = held.and_then(|held| held.iter_mut().find(|held| held.number == self.number)) {
+            held.proved = true;
+        }
+    }
+
+    /// Resolves when the place was given to one whose address is proved.
+    pub(super) async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.admission.state();
+        let State { total, places, .. } = &mut *state;
+        let Some(held) = places.get_mut(&self.address) else {
+            return;
+        };
+        // Not there when it was evicted.
+        if let Some(index) = held.iter().position(|held| held.number == self.number) {
+            held.swap_remove(index);
+            *total -= 1;
+        }
+        if held.is_empty() {
+            places.remove(&self.address);
+        }
+    }
+}
+
+/// What counts as one address: an IPv4 address, or an IPv6 /64.
+fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        v4 @ IpAddr::V4(_) => v4,
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(limits: Limits) -> Arc<Admission> {
+        Admission::new(Arc::new(limits))
+    }
+
+    fn address(n: u32) -> IpAddr {
+        IpAddr::V4((0x0808_0000 + n).into())
+    }
+
+    fn admit(verdict: Verdict) -> Place {
+        match verdict {
+            Verdict::Admit(place) => place,
+            other => panic!("admitted expected, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn above_the_threshold_an_address_must_be_proved() {
+        let admission = admission(Limits::default());
+        let places: Vec<_> = (0..32).map(|n| admit(admission.judge(address(n), false))).collect();
+        assert!(matches!(admission.judge(address(99), false), Verdict::Retry));
+        let proved = admit(admission.judge(address(99), true));
+        assert_eq!(admission.pending(), 33);
+        drop((places, proved));
+        assert_eq!(admission.pending(), 0);
+        assert!(admission.state().places.is_empty());
+    }
+
+    #[test]
+    fn pending_handshakes_are_capped_in_all() {
+        let admission = admission(Limits { max_pending_handshakes: 40, ..Limits::default() });
+        let places: Vec<_> = (0..40).map(|n| admit(admission.judge(address(n), true))).collect();
+        assert!(matches!(admission.judge(address(99), true), Verdict::Refuse));
+        drop(places);
+        admit(admission.judge(address(99), true));
+    }
+
+    #[test]
+    fn pending_handshakes_are_capped_per_address() {
+        let admission = admission(Limits::default());
+        let places: Vec<_> = (0..4).map(|_| admit(admission.judge(address(1), true))).collect();
+        assert!(matches!(admission.judge(address(1), false), Verdict::Retry));
+        assert!(matches!(admission.judge(address(1), true), Verdict::Refuse));
+        admit(admission.judge(address(2), false));
+        drop(places);
+        admit(admission.judge(address(1), true));
+    }
+
+    #[tokio::test]
+    async fn invented_handshakes_yield_to_the_addresses_owner() {
+        let admission = admission(Limits::default());
+        let mut invented: Vec<_> = (0..4).map(|_| admit(admission.judge(address(1), false))).collect();
+        invented[2].proved();
+        let owner = admit(admission.judge(address(1), true));
+        assert_eq!(admission.pending(), 4);
+        invented.remove(0).evicted().await;
+        let more = [(); 2].map(|()| admit(admission.judge(address(1), true)));
+        assert!(matches!(admission.judge(address(1), true), Verdict::Refuse));
+        drop((invented, owner, more));
+        assert_eq!(admission.pending(), 0);
+        assert!(admission.state().places.is_empty());
+    }
+
+    #[test]
+    fn an_ipv6_subscriber_is_one_address() {
+        let admission = admission(Limits::default());
+        let address = |n: u16| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 2, n, n, n, n));
+        let _places: Vec<_> = (0..4).map(|n| admit(admission.judge(address(n), true))).collect();
+        assert!(matches!(admission.judge(address(9), true), Verdict::Refuse));
+        let mapped = IpAddr::V6(std::net::Ipv4Addr::new(8, 8, 8, 8).to_ipv6_mapped());
+        assert_eq!(subscriber(mapped), IpAddr::V4([8, 8, 8, 8].into()));
+    }
+
+    #[test]
+    fn loopback_is_exempt_from_the_address_limit_only() {
+        let admission = admission(Limits::default());
+        let loopback = IpAddr::V4([127, 0, 0, 1].into());
+        let _places: Vec<_> = (0..32).map(|_| admit(admission.judge(loopback, false))).collect();
+        assert!(matches!(admission.judge(loopback, false), Verdict::Retry));
+    }
+}
