@@ -10,7 +10,7 @@ use crate::heap::Arg;
 use crate::ids::Secret;
 use crate::request::Seconds;
 use crate::signals;
-use crate::stub::FromOcaml;
+use crate::stub::{FromOcaml, named};
 
 /// What a node is made of. Kept, because a start that failed can be tried again.
 pub(crate) struct Config {
@@ -30,6 +30,10 @@ const AGENT_MAX: usize = mina_p2p::message::MAX_AGENT_LEN;
 /// The longest name of a method, in bytes.
 const METHOD_MAX: usize = mina_p2p::message::MAX_EXTENSION_NAME_LEN;
 
+/// What a time in the limits can be: from 10 ms to a day.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The fields are those of `Raw.config`, in its order.
 impl FromOcaml for Config {
     fn from_ocaml(value: Arg<'_>) -> Result<Self, Failure> {
@@ -40,7 +44,7 @@ impl FromOcaml for Config {
             listen: FromOcaml::from_ocaml(value.field(2)?)?,
             external: FromOcaml::from_ocaml(value.field(3)?)?,
             initial_peers: FromOcaml::from_ocaml(value.field(4)?)?,
-            agent: FromOcaml::from_ocaml(value.field(5)?)?,
+            agent: named("agent", value.field(5)?)?,
             extensions: FromOcaml::from_ocaml(value.field(6)?)?,
             limits: FromOcaml::from_ocaml(value.field(7)?)?,
         };
@@ -54,16 +58,16 @@ impl FromOcaml for Config {
 /// `{ name; version; max_query; cost }`
 impl FromOcaml for ExtensionService {
     fn from_ocaml(value: Arg<'_>) -> Result<Self, Failure> {
-        let name = String::from_ocaml(value.field(0)?)?;
+        let name: String = named("extension rpc", value.field(0)?)?;
         if name.is_empty() || name.len() > METHOD_MAX {
-            let why = format!("{name:?} has {} bytes, not 1 to {METHOD_MAX}", name.len());
+            let why = format!("its name has {} bytes, not 1 to {METHOD_MAX}", name.len());
             return Err(Failure::invalid("extension rpc", why));
         }
         Ok(ExtensionService {
             name,
-            version: FromOcaml::from_ocaml(value.field(1)?)?,
-            max_query: FromOcaml::from_ocaml(value.field(2)?)?,
-            cost: FromOcaml::from_ocaml(value.field(3)?)?,
+            version: named("version", value.field(1)?)?,
+            max_query: named("max_query", value.field(2)?)?,
+            cost: named("cost", value.field(3)?)?,
         })
     }
 }
@@ -78,24 +82,26 @@ impl FromOcaml for Limits {
             index += 1;
             value.field(index - 1)
         };
-        set(next()?, &mut slots.peers)?;
-        set(next()?, &mut slots.inbound)?;
-        set(next()?, &mut slots.inbound_per_address)?;
-        set(next()?, &mut slots.inbound_per_subnet)?;
-        set(next()?, &mut session.block)?;
-        set(next()?, &mut session.transaction)?;
-        set(next()?, &mut session.work)?;
-        set(next()?, &mut session.staged_ledger)?;
-        set(next()?, &mut session.extension_query)?;
-        set(next()?, &mut session.extension_answer)?;
-        set(next()?, &mut session.pool_permit)?;
-        set(next()?, &mut session.commitment_permit)?;
-        set(next()?, &mut session.requests_waiting)?;
-        set(next()?, &mut session.request_rate)?;
-        set(next()?, &mut session.request_burst)?;
-        set_duration(next()?, &mut transport.authentication_timeout)?;
-        set_duration(next()?, &mut transport.idle_timeout)?;
-        set_duration(next()?, &mut transport.keep_alive_interval)?;
+        set("peers", next()?, &mut slots.peers)?;
+        set("inbound", next()?, &mut slots.inbound)?;
+        set("inbound_per_address", next()?, &mut slots.inbound_per_address)?;
+        set("inbound_per_subnet", next()?, &mut slots.inbound_per_subnet)?;
+        // The defaults are what fits the frames of the channels.
+        set_at_most("block", next()?, &mut session.block, None)?;
+        set_at_most("transaction", next()?, &mut session.transaction, None)?;
+        set_at_most("work", next()?, &mut session.work, None)?;
+        set_at_most("staged_ledger", next()?, &mut session.staged_ledger, None)?;
+        let body_max = session.extension_answer;
+        set_at_most("extension_query", next()?, &mut session.extension_query, Some(body_max))?;
+        set_at_most("extension_answer", next()?, &mut session.extension_answer, None)?;
+        set("pool_permit", next()?, &mut session.pool_permit)?;
+        set("commitment_permit", next()?, &mut session.commitment_permit)?;
+        set("requests_waiting", next()?, &mut session.requests_waiting)?;
+        set("request_rate", next()?, &mut session.request_rate)?;
+        set("request_burst", next()?, &mut session.request_burst)?;
+        set_duration("authentication_timeout", next()?, &mut transport.authentication_timeout)?;
+        set_duration("idle_timeout", next()?, &mut transport.idle_timeout)?;
+        set_duration("keep_alive_interval", next()?, &mut transport.keep_alive_interval)?;
         if transport.keep_alive_interval >= transport.idle_timeout {
             return Err(Failure::invalid("keep_alive_interval", "must be shorter than idle_timeout"));
         }
@@ -103,15 +109,30 @@ impl FromOcaml for Limits {
     }
 }
 
-fn set<T: FromOcaml>(value: Arg<'_>, limit: &mut T) -> Result<(), Failure> {
-    if let Some(given) = FromOcaml::from_ocaml(value)? {
+fn set<T: FromOcaml>(name: &str, value: Arg<'_>, limit: &mut T) -> Result<(), Failure> {
+    if let Some(given) = named(name, value)? {
         *limit = given;
     }
     Ok(())
 }
 
-fn set_duration(value: Arg<'_>, limit: &mut Duration) -> Result<(), Failure> {
-    if let Some(Seconds(given)) = FromOcaml::from_ocaml(value)? {
+/// Sets a size, to its default or `max` at most.
+fn set_at_most(name: &str, value: Arg<'_>, limit: &mut u32, max: Option<u32>) -> Result<(), Failure> {
+    let max = max.unwrap_or(*limit);
+    set(name, value, limit)?;
+    if *limit > max {
+        return Err(Failure::invalid(name, format!("{limit} is more than {max}, which is what a frame can carry")));
+    }
+    Ok(())
+}
+
+/// Sets a time. One of next to nothing would keep the network busy, and one of ages is more than clocks can count.
+fn set_duration(name: &str, value: Arg<'_>, limit: &mut Duration) -> Result<(), Failure> {
+    if let Some(Seconds(given)) = named(name, value)? {
+        if !(SHORTEST..=LONGEST).contains(&given) {
+            let why = format!("{given:?} is not between {SHORTEST:?} and {LONGEST:?}");
+            return Err(Failure::invalid(name, why));
+        }
         *limit = given;
     }
     Ok(())

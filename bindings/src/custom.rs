@@ -10,8 +10,8 @@ use ocaml::sys;
 use crate::failure::Failure;
 use crate::heap::{Arg, Builder};
 
-/// The operations of one kind of custom block. They have no comparison, hash or serialisation of their own: OCaml's
-/// polymorphic functions refuse such values.
+/// The operations of one kind of custom block. They have no comparison, hash or serialisation: OCaml's polymorphic functions
+/// refuse such values, or, to hash them, skip them.
 #[repr(transparent)]
 pub(crate) struct Operations(sys::custom_operations);
 

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::heap::{Arg, Builder};
 use crate::payload::Content;
 use crate::request::Answered;
-use crate::stub::{Fields, FromOcaml, ToOcaml};
+use crate::stub::{Fields, FromOcaml, ToOcaml, named};
 
 impl ToOcaml for Direction {
     fn to_ocaml(self, builder: &mut Builder<'_>) {
@@ -31,7 +31,7 @@ impl FromOcaml for TransactionInfo {
             hash: FromOcaml::from_ocaml(value.field(0)?)?,
             fee_payer: FromOcaml::from_ocaml(value.field(1)?)?,
             fee: FromOcaml::from_ocaml(value.field(2)?)?,
-            nonce: FromOcaml::from_ocaml(value.field(3)?)?,
+            nonce: named("nonce", value.field(3)?)?,
         })
     }
 }

@@ -60,6 +60,14 @@ impl Failure {
         Failure::Invalid { what: what.into(), why: why.into() }
     }
 
+    /// The same, told of this argument: a conversion knows what it cannot use, but not what it is for.
+    pub(crate) fn named(self, name: &str) -> Failure {
+        match self {
+            Failure::Invalid { why, .. } => Failure::invalid(name, why),
+            other => other,
+        }
+    }
+
     /// An argument is not what the stub was written for.
     pub(crate) fn shape(wanted: &str) -> Failure {
         Failure::Internal(format!("an OCaml value is not {wanted}: the library's two halves do not belong together"))

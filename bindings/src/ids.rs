@@ -13,7 +13,7 @@ use mina_p2p::{Address, ChainId, Node, PeerId, SecretKey};
 use crate::custom::{self, Held, Operations};
 use crate::failure::Failure;
 use crate::heap::{Arg, Builder, Shape};
-use crate::stub::{Fields, FromOcaml, ToOcaml, stubs};
+use crate::stub::{Fields, FromOcaml, ToOcaml, named, stubs};
 
 /// Types that are a string of their bytes in OCaml.
 macro_rules! bytes {
@@ -101,7 +101,7 @@ impl FromOcaml for SocketAddr {
             (_, Ok(v6)) => IpAddr::from(v6),
             _ => return Err(Failure::shape("an IP address")),
         };
-        Ok(SocketAddr::new(ip, u16::from_ocaml(value.field(1)?)?))
+        Ok(SocketAddr::new(ip, named("port", value.field(1)?)?))
     }
 }
 
@@ -204,7 +204,10 @@ stubs! {
             Kind::TransactionHash => parse::<TransactionHash>("transaction hash", &text)?.0.to_vec(),
             Kind::JobId => parse::<JobId>("job id", &text)?.0.to_vec(),
             // 64 hexadecimal digits, as a chain id.
-            Kind::BlockKey => parse::<ChainId>("block key", &text)?.0.to_vec(),
+            Kind::BlockKey => {
+                let key: Result<ChainId, _> = text.parse();
+                key.map_err(|_| Failure::invalid("block key", "not 64 hexadecimal digits"))?.0.to_vec()
+            }
             Kind::AccountKey => {
                 let key: CompressedPublicKey = parse("account key", &text)?;
                 [&key.x[..], &[u8::from(key.is_odd)]].concat()

@@ -17,7 +17,7 @@ use crate::heap::{Arg, Builder};
 use crate::payload::Content;
 use crate::request::Seconds;
 use crate::signals;
-use crate::stub::{FromOcaml, ToOcaml, stubs};
+use crate::stub::{FromOcaml, ToOcaml, named, stubs};
 
 /// A node's life.
 enum State {
@@ -105,12 +105,18 @@ impl Handle {
         // Cleared first: an event that comes after the taking sets it again, and one that comes before is taken.
         self.flag.clear();
         let events = node.poll(max);
-        if node.pending_events() > 0 {
+        // Set again for what is left, and for a `close` that came after the look at the state and set it before the clearing:
+        // otherwise whoever waits would never find out.
+        if node.pending_events() > 0 || matches!(*self.state(), State::Closed) {
             self.flag.set();
         }
         Ok(events)
     }
 }
+
+/// What a node weighs for the collector, in bytes. It has less memory than that, but also threads and descriptors, which run
+/// out first: a program that makes and drops many is to have them collected in time.
+const WEIGHT: usize = 1024 * 1024;
 
 /// What the custom block owns.
 struct Owner(Arc<Handle>);
@@ -121,6 +127,10 @@ impl Held for Owner {
     fn operations() -> &'static Operations {
         static OPERATIONS: Operations = Operations::new::<Owner>();
         &OPERATIONS
+    }
+
+    fn weight(&self) -> usize {
+        WEIGHT
     }
 
     /// A node that was not closed is closed, on a thread of its own: the collector must not wait for it. In a forked child
@@ -144,6 +154,15 @@ impl FromOcaml for Owned {
         let handle = &custom::get::<Owner>(value)?.0;
         // Before any lock.
         if handle.process == std::process::id() { Ok(Owned(Arc::clone(handle))) } else { Err(Failure::Forked) }
+    }
+}
+
+/// How many events to take.
+struct Max(usize);
+
+impl FromOcaml for Max {
+    fn from_ocaml(value: Arg<'_>) -> Result<Self, Failure> {
+        named("max", value).map(Max)
     }
 }
 
@@ -190,8 +209,8 @@ stubs! {
     }
 
     /// `node -> int -> (event list, Error.t) result`
-    fn mina_p2p_node_poll(node: Owned, max: usize) -> Vec<Event> {
-        node.0.poll(max)
+    fn mina_p2p_node_poll(node: Owned, max: Max) -> Vec<Event> {
+        node.0.poll(max.0)
     }
 
     /// `node -> (address list, Error.t) result`

@@ -56,6 +56,13 @@ impl View {
         self.owner.0.slice(self.range.clone())
     }
 
+    /// The bytes for a node to keep. A part that is less than half of its buffer is copied, or the node would keep alive much
+    /// more than it counts.
+    fn to_keep(&self) -> Bytes {
+        let bytes = self.bytes();
+        if bytes.len() < self.owner.0.len() / 2 { Bytes::copy_from_slice(&bytes) } else { bytes }
+    }
+
     fn part(&self, start: usize, len: usize) -> Result<View, Failure> {
         let end = start.checked_add(len).filter(|&end| end <= self.range.len());
         let end = end.ok_or_else(|| Failure::invalid("range", format!("not inside {} bytes", self.range.len())))?;
@@ -122,13 +129,14 @@ impl ToOcaml for Content {
 }
 
 impl FromOcaml for Content {
-    /// A string and a bigstring are copied, as OCaml may move the one and write into the other. A payload is not.
+    /// A string and a bigstring are copied, as OCaml may move the one and write into the other. A payload is not, unless it
+    /// is a small part of its buffer.
     fn from_ocaml(value: Arg<'_>) -> Result<Self, Failure> {
         let content = value.field(0)?;
         match value.shape() {
             Shape::Block { tag: TAG_STRING, .. } => content.bytes().map(|bytes| Content(Bytes::copy_from_slice(bytes))),
             Shape::Block { tag: TAG_BIGSTRING, .. } => copy_bigarray(content).map(Content),
-            Shape::Block { tag: TAG_SHARED, .. } => PayloadArg::from_ocaml(content).map(|arg| Content(arg.0.bytes())),
+            Shape::Block { tag: TAG_SHARED, .. } => PayloadArg::from_ocaml(content).map(|arg| Content(arg.0.to_keep())),
             _ => Err(Failure::shape("a payload")),
         }
     }

@@ -10,7 +10,7 @@ use mina_p2p::{Answer, IncomingRequest, Request, RequestFailure, RequestId, Resp
 use crate::failure::Failure;
 use crate::heap::{Arg, Builder, Shape};
 use crate::payload::Content;
-use crate::stub::{Fields, FromOcaml, ToOcaml};
+use crate::stub::{Fields, FromOcaml, ToOcaml, named};
 
 /// A duration in seconds.
 pub(crate) struct Seconds(pub(crate) Duration);
@@ -20,7 +20,7 @@ impl FromOcaml for Seconds {
         let seconds = value.float()?;
         Duration::try_from_secs_f64(seconds)
             .map(Seconds)
-            .map_err(|error| Failure::invalid("seconds", format!("{seconds}: {error}")))
+            .map_err(|_| Failure::invalid("seconds", format!("{seconds:?} is not a number from 0 to below 2^64")))
     }
 }
 
@@ -64,7 +64,7 @@ impl ToOcaml for MerkleAddress {
 
 impl FromOcaml for MerkleAddress {
     fn from_ocaml(value: Arg<'_>) -> Result<Self, Failure> {
-        let depth = u8::from_ocaml(value.field(0)?)?;
+        let depth: u8 = named("merkle address", value.field(0)?)?;
         let path = value.field(1)?.bytes()?.to_vec();
         MerkleAddress::new(depth, path).map_err(|error| Failure::invalid("merkle address", error.to_string()))
     }
@@ -234,12 +234,12 @@ impl FromOcaml for Request {
             Shape::Block { tag: 1, .. } => Request::StagedLedgerParts(FromOcaml::from_ocaml(value.field(0)?)?),
             Shape::Block { tag: 2, .. } => {
                 let Content(body) = FromOcaml::from_ocaml(value.field(2)?)?;
-                let Seconds(deadline) = FromOcaml::from_ocaml(value.field(4)?)?;
+                let Seconds(deadline) = named("deadline", value.field(4)?)?;
                 Request::Extension {
-                    name: FromOcaml::from_ocaml(value.field(0)?)?,
-                    version: FromOcaml::from_ocaml(value.field(1)?)?,
+                    name: named("name", value.field(0)?)?,
+                    version: named("version", value.field(1)?)?,
                     body,
-                    max_answer: FromOcaml::from_ocaml(value.field(3)?)?,
+                    max_answer: named("max_answer", value.field(3)?)?,
                     deadline,
                 }
             }

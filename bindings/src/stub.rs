@@ -14,6 +14,11 @@ pub(crate) trait FromOcaml: Sized {
     fn from_ocaml(value: Arg<'_>) -> Result<Self, Failure>;
 }
 
+/// Reads a value that a refusal is to call by this name.
+pub(crate) fn named<T: FromOcaml>(name: &str, value: Arg<'_>) -> Result<T, Failure> {
+    T::from_ocaml(value).map_err(|failure| failure.named(name))
+}
+
 /// A Rust value that becomes an OCaml one.
 pub(crate) trait ToOcaml {
     /// Pushes exactly one value.
@@ -124,14 +129,19 @@ impl ToOcaml for usize {
     }
 }
 
+/// `max_int`: an OCaml `int` has 63 bits.
+const INT_MAX: u64 = u64::MAX >> 2;
+
 /// A number that OCaml gives as an `int`; a negative one or one that is too large is refused.
 macro_rules! from_int {
     ($($type:ty),*) => {$(
         impl FromOcaml for $type {
             fn from_ocaml(value: Arg<'_>) -> Result<Self, Failure> {
                 let number = value.int()?;
-                <$type>::try_from(number)
-                    .map_err(|_| Failure::invalid("number", format!("{number} is not in 0..={}", <$type>::MAX)))
+                <$type>::try_from(number).map_err(|_| {
+                    let max = u64::try_from(<$type>::MAX).unwrap_or(u64::MAX).min(INT_MAX);
+                    Failure::invalid("number", format!("{number} is not in 0..={max}"))
+                })
             }
         }
     )*};

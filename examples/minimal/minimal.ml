@@ -9,8 +9,10 @@ let handle node : Event.t -> unit = function
   | Best_tip { peer; block; _ } ->
       let bytes = Payload.length block in
       Format.printf "tip of %d bytes from %a@." bytes Peer_id.pp peer
-  | Transaction { peer; info } ->
-      ignore (ok (fetch_transaction ~peer node info.hash))
+  | Transaction { peer; info } -> (
+      match fetch_transaction ~peer node info.hash with
+      | Ok _request -> ()
+      | Error e -> Format.printf "not fetched: %a@." Error.pp e)
   | Response { answer = Ok (Rpc (Some (Transaction body))); _ } ->
       Format.printf "transaction of %d bytes@." (Payload.length body)
   | event -> Format.printf "%a@." Event.pp event

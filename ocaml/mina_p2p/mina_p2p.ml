@@ -246,6 +246,13 @@ module Payload = struct
   let release = function
     | String _ | Bigstring _ -> Ok ()
     | Shared shared -> Raw.payload_release shared
+
+  (* Unlike [length] for one that was released too: what holds it can be printed
+     at any time. *)
+  let pp_length ppf t =
+    match length t with
+    | length -> Format.fprintf ppf "%d bytes" length
+    | exception Invalid_argument _ -> Format.fprintf ppf "released bytes"
 end
 
 let printf = Format.fprintf
@@ -359,7 +366,7 @@ module Rpc = struct
 
   let pp_reply ppf reply =
     let bytes what payload =
-      printf ppf "%s of %d bytes" what (Payload.length payload)
+      printf ppf "%s of %a" what Payload.pp_length payload
     in
     match reply with
     | Best_tip_with_proof payload -> bytes "best tip with proof" payload
@@ -421,15 +428,14 @@ module Request = struct
     | Staged_ledger_parts block ->
         printf ppf "staged ledger of %a in parts" State_hash.pp block
     | Extension { name; version; body; _ } ->
-        printf ppf "%S version %d with %d bytes" name version
-          (Payload.length body)
+        printf ppf "%S version %d with %a" name version Payload.pp_length body
 
   let pp_answer ppf : answer -> unit = function
     | Rpc (Some reply) -> Rpc.pp_reply ppf reply
     | Staged_ledger_parts (Some count) -> printf ppf "%d parts" count
     | Rpc None | Staged_ledger_parts None ->
         printf ppf "the peer does not have it"
-    | Extension (Ok payload) -> printf ppf "%d bytes" (Payload.length payload)
+    | Extension (Ok payload) -> Payload.pp_length ppf payload
     | Extension (Error refusal) -> Refusal.pp ppf refusal
 
   let pp_failure ppf = function
@@ -454,8 +460,7 @@ module Incoming = struct
     | Staged_ledger_parts block ->
         printf ppf "staged ledger of %a in parts" State_hash.pp block
     | Extension { name; version; body } ->
-        printf ppf "%S version %d with %d bytes" name version
-          (Payload.length body)
+        printf ppf "%S version %d with %a" name version Payload.pp_length body
 end
 
 module Direction = struct
@@ -586,8 +591,8 @@ module Event = struct
         printf ppf "cannot dial %a: %a" Address.pp address Dial_failure.pp
           reason
     | Best_tip { peer; block; key; previous_state_hash } ->
-        printf ppf "%a has block %a of %d bytes after %a" Peer_id.pp peer
-          Block_key.pp key (Payload.length block) State_hash.pp
+        printf ppf "%a has block %a of %a after %a" Peer_id.pp peer
+          Block_key.pp key Payload.pp_length block State_hash.pp
           previous_state_hash
     | Transaction { peer; info } ->
         printf ppf "%a has %a" Peer_id.pp peer Transaction_info.pp info
@@ -608,10 +613,10 @@ module Event = struct
         printf ppf "%a does not answer request %a: %a" Peer_id.pp peer
           Request_id.pp request Request.pp_failure failure
     | Staged_ledger_part { request; peer; index; part } ->
-        printf ppf "%a answers request %a: part %d, %s, %d bytes" Peer_id.pp
-          peer Request_id.pp request index
+        printf ppf "%a answers request %a: part %d, %s, %a" Peer_id.pp peer
+          Request_id.pp request index
           (Staged_ledger_part.kind_to_string part.kind)
-          (Payload.length part.body)
+          Payload.pp_length part.body
     | Task_failed { message } -> printf ppf "a task failed: %s" message
 end
 

@@ -61,8 +61,9 @@ module Error : sig
     | Already_started  (** The node was started before. *)
     | Forked  (** The node belongs to the parent process. *)
     | Payload_shared
-        (** A bigstring or a part of the payload is still in use, or was not
-            yet found unused by the garbage collector. *)
+        (** A bigstring or a part of the payload, or what it is a part of, is
+            still in use, or was not yet found unused by the garbage
+            collector. *)
     | Not_supported  (** The peer cannot answer such a request. *)
     | Wrong_kind  (** The answer is of another kind than the request. *)
     | Wrong_parts
@@ -222,7 +223,8 @@ type bigstring =
     bigstring or part made of it is in use; {!Payload.release} gives it back
     earlier.
 
-    A payload cannot be compared, hashed or marshalled. *)
+    Do not compare, hash or marshal payloads: to do so to a large one raises
+    [Invalid_argument], or, to hash it, ignores its bytes. *)
 module Payload : sig
   type t
 
@@ -253,14 +255,15 @@ module Payload : sig
       @raise Invalid_argument if a range is not inside its side. *)
 
   val sub : t -> pos:int -> len:int -> t
-  (** A part, sharing the memory.
+  (** A part. It shares the memory where {!to_bigstring} does, and is a copy
+      otherwise.
       @raise Invalid_argument if the range is not inside the payload. *)
 
   val release : t -> (unit, Error.t) result
   (** Gives the memory back now instead of when the payload is collected.
       [Error Payload_shared] if a bigstring or a part made of it is still
-      there: then nothing is done. (A collection may be needed to find out that
-      they are not.) Afterwards the other functions of this module raise
+      there, or what it is a part of: then nothing is done. (A collection may
+      be needed to find out that they are not.) Afterwards the other functions of this module raise
       [Invalid_argument] on this payload, and commands give
       [Error (Invalid _)]. [Ok ()] if it was released before, and for a payload
       that has nothing to give back. *)
@@ -582,10 +585,11 @@ module Limits : sig
       [inbound_per_address] (8; loopback is exempt) and [inbound_per_subnet]
       (32).
 
-      Sizes of what is sent and accepted, in bytes: [block] (32 MiB),
-      [transaction] (1 MiB), [work] (256 KiB), [staged_ledger] in one answer
-      (256 MiB), [extension_query] (1 MiB) and [extension_answer] (32 MiB) of
-      requests by name.
+      Sizes of what is sent and accepted, in bytes: [block] (just under
+      32 MiB), [transaction] (512 KiB), [work] (64 KiB), [staged_ledger] in one
+      answer or all its parts (just under 256 MiB), [extension_query] (1 MiB)
+      and [extension_answer] (32 MiB) of requests by name. None can be above its
+      default, except [extension_query], which can be 32 MiB.
 
       Per peer: how many transactions and works one permit is for,
       [pool_permit] (32), and how many commitments, [commitment_permit] (16);
@@ -593,8 +597,9 @@ module Limits : sig
       the sum of the costs of the peer's requests that are taken up in a second,
       [request_rate] (200), and at once, [request_burst] (400).
 
-      Times in seconds: [authentication_timeout] (5), [idle_timeout] (20), and
-      [keep_alive_interval] (6), which must be the shorter. *)
+      Times in seconds, from 0.01 to a day: [authentication_timeout] (5),
+      [idle_timeout] (20), and [keep_alive_interval] (6), which must be the
+      shorter of the two. *)
 end
 
 (** A method that peers may call by name. *)
@@ -670,7 +675,8 @@ val poll : t -> max:int -> (Event.t list, Error.t) result
 (** {1 What this node has}
 
     Peers pull it. Payloads are copied during the call unless they came from
-    this library. *)
+    this library; of those, a part that is less than half of the whole is copied
+    too, so that the node does not keep the rest alive. *)
 
 val set_best_tip :
   t -> state_hash:State_hash.t -> Payload.t -> (Block_key.t, Error.t) result

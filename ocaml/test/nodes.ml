@@ -342,8 +342,22 @@ let close_during_poll () =
     Alcotest.check (Alcotest.list unit) "closed once"
       [ Ok (); Error Closed ]
       (List.sort compare (Array.to_list outcomes));
+    (* No poll has taken the sign that the node is closed from others. *)
+    wait_readable fd;
     Unix.close fd
   done
+
+(* Nodes are a few words of OCaml's heap, and descriptors: the collector is to
+   know that they are more than the words. *)
+let abandoned_unstarted () =
+  let descriptors () = Array.length (Sys.readdir "/proc/self/fd") in
+  collect ();
+  let start = descriptors () in
+  for _ = 1 to 300 do
+    ignore (Sys.opaque_identity (create ()))
+  done;
+  let held = descriptors () - start in
+  if held > 200 then Alcotest.failf "%d descriptors of lost nodes" held
 
 let read_file path =
   let channel = open_in path in
@@ -421,6 +435,7 @@ let tests =
     case "live once" life;
     case "tell that an address is in use" address_in_use;
     case "are closed when collected" abandoned;
+    case "are collected though small" abandoned_unstarted;
     case "exchange a block and items" block_and_items;
     case "ask and answer" requests;
     case "dial, disconnect and ban" connections;

@@ -111,7 +111,14 @@ let release () =
   used "length" (fun () -> ignore (Payload.length payload));
   used "to_string" (fun () -> ignore (Payload.to_string payload));
   used "to_bigstring" (fun () -> ignore (Payload.to_bigstring payload));
-  used "sub" (fun () -> ignore (Payload.sub payload ~pos:0 ~len:0))
+  used "sub" (fun () -> ignore (Payload.sub payload ~pos:0 ~len:0));
+  (* What holds it can still be printed. *)
+  let request : Incoming.t =
+    Extension { name = "n"; version = 1; body = payload }
+  in
+  Alcotest.(check string)
+    "printed" "\"n\" version 1 with released bytes"
+    (Format.asprintf "%a" Incoming.pp request)
 
 let ranges () =
   let check payload =

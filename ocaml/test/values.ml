@@ -486,15 +486,33 @@ let configuration () =
   refused "extension rpc" (fun () ->
       let extension_rpcs = [ Extension_rpc.make ~version:1 "" ] in
       Mina_p2p.create ~extension_rpcs ~secret_key ~chain_id ());
-  limits "number" (Limits.make ~peers:(-1) ());
-  limits "number" (Limits.make ~block:0x1_0000_0000 ());
-  limits "seconds" (Limits.make ~idle_timeout:Float.nan ());
+  (* What cannot be used is named, also where only a type is at fault. *)
+  refused "port" (fun () ->
+      let listen = [ Unix.ADDR_INET (Unix.inet_addr_any, 65_536) ] in
+      Mina_p2p.create ~listen ~secret_key ~chain_id ());
+  refused "agent" (fun () ->
+      Mina_p2p.create ~agent:"\255" ~secret_key ~chain_id ());
+  refused "version" (fun () ->
+      let extension_rpcs = [ Extension_rpc.make ~version:(-1) "name" ] in
+      Mina_p2p.create ~extension_rpcs ~secret_key ~chain_id ());
+  limits "peers" (Limits.make ~peers:(-1) ());
+  limits "block" (Limits.make ~block:0x1_0000_0000 ());
+  (* More than fits a frame. *)
+  limits "block" (Limits.make ~block:0x200_0000 ());
+  limits "work" (Limits.make ~work:65_537 ());
+  limits "extension_query" (Limits.make ~extension_query:0x200_0001 ());
+  limits "idle_timeout" (Limits.make ~idle_timeout:Float.nan ());
+  (* Without end, and more than clocks can count. *)
+  limits "keep_alive_interval" (Limits.make ~keep_alive_interval:0. ());
+  limits "authentication_timeout" (Limits.make ~authentication_timeout:1e19 ());
   limits "keep_alive_interval"
     (Limits.make ~idle_timeout:5. ~keep_alive_interval:5. ());
   ignore
     (ok
        (Mina_p2p.create
-          ~limits:(Limits.make ~peers:1 ~idle_timeout:7. ())
+          ~limits:
+            (Limits.make ~peers:1 ~idle_timeout:7. ~work:65_536
+               ~extension_query:0x200_0000 ())
           ~agent:(filled 64 65) ~secret_key ~chain_id ()))
 
 let tests =

@@ -140,13 +140,14 @@ impl Core {
     /// Runs a task. A panic in it becomes an event, and nothing else ends with it.
     pub(crate) fn spawn(self: &Arc<Core>, span: Span, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let core = Arc::clone(self);
-        let guarded = async move {
-            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+        // Combinators, because an `async` block would hold the task twice: a connection has a dozen of them.
+        let guarded = AssertUnwindSafe(task).catch_unwind().map(move |end| {
+            if let Err(panic) = end {
                 let message = panic_message(panic.as_ref());
                 error!(message, "a task panicked");
                 core.events.push_event(Event::TaskFailed { message: message.to_owned() });
             }
-        };
+        });
         self.runtime.spawn(guarded.instrument(span)).abort_handle()
     }
 
@@ -219,7 +220,8 @@ impl Core {
                 (Event::Work { peer, info }, Some(Processed::Work))
             }
             protocol::Event::Commitment { commitment } => {
-                if self.state().pools.has_commitment(&commitment) {
+                if self.is_held(peer, ItemKey::Commitment(commitment.job_id), |pools| pools.has_commitment(&commitment))
+                {
                     return driven.session.processed(self.now(), Processed::Commitment);
                 }
                 (Event::Commitment { peer, commitment }, Some(Processed::Commitment))
@@ -295,5 +297,25 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
         (Some(message), _) => message,
         (None, Some(message)) => message,
         (None, None) => "a panic without a message",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Node, SecretKey};
+
+    #[test]
+    fn a_panic_in_a_task_is_an_event_and_the_node_goes_on() {
+        let node = Node::builder(SecretKey::from_bytes([1; 32]), ChainId([7; 32])).start().unwrap();
+        for message in ["one", "another"] {
+            node.core().spawn(Span::none(), async move { panic!("{message}") });
+            match node.wait(1, Duration::from_secs(30)).pop() {
+                Some(Event::TaskFailed { message: said }) => assert_eq!(said, message),
+                other => panic!("{other:?}"),
+            }
+        }
+        node.set_best_tip(mina_p2p_wire::message::StateHash([1; 32]), vec![0; 32].into()).unwrap();
+        node.close().unwrap();
     }
 }

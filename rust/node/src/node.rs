@@ -216,7 +216,7 @@ impl Node {
         Ok(core)
     }
 
-    fn core(&self) -> &Arc<Core> {
+    pub(crate) fn core(&self) -> &Arc<Core> {
         &self.handle.core
     }
 
@@ -301,10 +301,10 @@ impl Node {
     /// [`CommandError::Closed`].
     pub fn add_commitment(&self, commitment: SnarkJobCommitment) -> Result<bool, CommandError> {
         let core = self.open()?;
-        let mut state = core.state();
-        let change = state.pools.commitments.insert(commitment.job_id, commitment, Bytes::new(), None);
-        core.wake_links(&state);
-        Ok(changed(change))
+        let key = ItemKey::Commitment(commitment.job_id);
+        self.add(core, &key, |state, source| {
+            state.pools.commitments.insert(commitment.job_id, commitment, Bytes::new(), source)
+        })
     }
 
     fn add(

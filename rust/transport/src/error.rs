@@ -129,15 +129,21 @@ impl StreamError {
     ///
     /// `None` for what a peer may do at any time (reset or stop one stream) and for what is not its doing.
     pub fn close_reason(&self) -> Option<CloseReason> {
-        match self {
-            Self::Truncated { .. } | Self::HeadTimeout(_) | Self::TooLong { .. } => {
-                Some(CloseReason::Violation(self.to_string()))
-            }
-            Self::TooSlow { .. } => Some(CloseReason::TooSlow),
-            Self::Stalled { .. } | Self::NoStream(_) => Some(CloseReason::Stalled),
-            Self::Closed(_) | Self::Reset(_) | Self::Stopped(_) | Self::Unusable => None,
-        }
+        let rule = match self {
+            Self::Truncated { .. } => "truncated_frame",
+            Self::HeadTimeout(_) => "head_timeout",
+            Self::TooLong { .. } => "frame_too_long",
+            Self::TooSlow { .. } => return Some(CloseReason::TooSlow),
+            Self::Stalled { .. } | Self::NoStream(_) => return Some(CloseReason::Stalled),
+            Self::Closed(_) | Self::Reset(_) | Self::Stopped(_) | Self::Unusable => return None,
+        };
+        Some(violation(rule, self))
     }
+}
+
+/// A violation as a session words them: a stable name, then the numbers.
+fn violation(rule: &str, error: &dyn std::error::Error) -> CloseReason {
+    CloseReason::Violation(format!("{rule}: {error}"))
 }
 
 /// Why no stream of the peer was accepted.
@@ -161,9 +167,12 @@ pub enum AcceptError {
 impl AcceptError {
     /// The reason with which to close the connection: all but [`Closed`](Self::Closed) are violations.
     pub fn close_reason(&self) -> Option<CloseReason> {
-        match self {
-            Self::Closed(_) => None,
-            other => Some(CloseReason::Violation(other.to_string())),
-        }
+        let rule = match self {
+            Self::Closed(_) => return None,
+            Self::UnknownChannel(_) => "unknown_channel",
+            Self::ChannelTimeout(_) => "channel_timeout",
+            Self::NoChannel => "no_channel",
+        };
+        Some(violation(rule, self))
     }
 }

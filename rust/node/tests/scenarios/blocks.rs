@@ -1,8 +1,8 @@
 //! Tips travel from node to node.
 
 use crate::common::{TestNode, block, connect, hash, pair};
-use mina_p2p::message::RpcRequest;
-use mina_p2p::{Answer, Event, Request};
+use mina_p2p::message::{RpcRequest, RpcResponse};
+use mina_p2p::{Answer, CommandError, Event, IncomingRequest, Request};
 
 #[test]
 fn a_tip_reaches_a_connected_peer_with_its_bytes() {
@@ -82,7 +82,7 @@ fn recent_tips_can_be_fetched_by_their_state_hash() {
     }
     let request = a.node.request(Some(b.id()), Request::Rpc(RpcRequest::Block(hash(2)))).unwrap();
     match a.response(request).unwrap() {
-        Answer::Rpc(Some(mina_p2p::message::RpcResponse::Block(bytes))) => assert!(bytes == block(hash(1), 2, 1_000)),
+        Answer::Rpc(Some(RpcResponse::Block(bytes))) => assert!(bytes == block(hash(1), 2, 1_000)),
         other => panic!("{other:?}"),
     }
 }
@@ -91,4 +91,28 @@ fn recent_tips_can_be_fetched_by_their_state_hash() {
 fn bytes_that_are_no_block_are_refused() {
     let node = TestNode::start(1);
     assert!(node.node.set_best_tip(hash(1), vec![0; 31].into()).is_err());
+}
+
+#[test]
+fn the_longest_block_travels_as_a_tip_and_a_longer_one_is_refused() {
+    const LONGEST: usize = (32 << 20) - 1;
+    let (a, mut b) = pair();
+    let too_long = block(hash(0), 1, LONGEST + 1);
+    assert!(matches!(a.node.set_best_tip(hash(1), too_long), Err(CommandError::TooLong { max: LONGEST, .. })));
+    let longest = block(hash(0), 1, LONGEST);
+    a.node.set_best_tip(hash(1), longest.clone()).unwrap();
+    assert!(b.tip() == longest);
+}
+
+#[test]
+fn the_last_16_tips_are_kept() {
+    let (mut a, mut b) = pair();
+    for n in 1..=17 {
+        b.node.set_best_tip(hash(n), block(hash(n - 1), n, 1_000)).unwrap();
+    }
+    let kept = a.ask(b.id(), Request::Rpc(RpcRequest::Block(hash(2))));
+    assert!(matches!(a.response(kept), Ok(Answer::Rpc(Some(RpcResponse::Block(_))))));
+    // The user may still have the others.
+    a.ask(b.id(), Request::Rpc(RpcRequest::Block(hash(1))));
+    assert_eq!(b.asked().1, IncomingRequest::Rpc(RpcRequest::Block(hash(1))));
 }

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use mina_p2p::message::{RpcRequest, TransactionHash};
+use mina_p2p::message::{RpcRequest, RpcResponse, TransactionHash};
 use mina_p2p::{CloseReason, CommandError, Event, Node, Request, Response, StartError};
 
 use crate::common::{
-    CHAIN, TestNode, WATCHDOG, block, commitment, connect, hash, loopback, pair, quic, secret, transaction, work,
+    CHAIN, TestNode, WATCHDOG, block, commitment, connect, eventually, hash, loopback, pair, quic, round_trip, secret,
+    transaction, work,
 };
 
 #[test]
@@ -88,6 +89,22 @@ fn a_node_that_dials_can_be_closed() {
     let node = TestNode::start(1);
     node.node.dial(&quic(secret(2).peer_id(), silent.local_addr().unwrap())).unwrap();
     node.node.close().unwrap();
+}
+
+#[test]
+fn a_node_can_be_closed_in_the_middle_of_a_transfer() {
+    let (a, mut b) = pair();
+    a.ask(b.id(), Request::Rpc(RpcRequest::Block(hash(1))));
+    let (responder, _) = b.asked();
+    let long = block(hash(0), 1, (32 << 20) - 1);
+    b.node.respond(responder, Response::Rpc(Some(RpcResponse::Block(long)))).unwrap();
+    eventually("the answer's beginning", || a.node.frame_budget().large_reserved > 0);
+    a.node.close().unwrap();
+    assert_eq!(b.disconnected_from(a.id()), CloseReason::Shutdown);
+    // The other node is as good as ever.
+    let mut c = TestNode::start(3);
+    connect(&mut c, &mut b);
+    round_trip(&mut c, &mut b);
 }
 
 #[test]

@@ -100,6 +100,20 @@ fn an_initial_peer_is_dialed_until_it_is_there_and_again_when_it_was_away() {
 }
 
 #[test]
+fn an_initial_peer_has_several_addresses() {
+    let mut b = TestNode::start(2);
+    let silent = UdpSocket::bind(loopback()).unwrap();
+    let in_vain = quic(b.id(), silent.local_addr().unwrap());
+    let mut a = TestNode::with(1, |builder| {
+        builder.initial_peer(in_vain.clone()).initial_peer(b.address()).limits(impatient())
+    });
+    a.connected_to(b.id());
+    b.connected_to(a.id());
+    let failed = a.others().map(|event| matches!(event, Event::DialFailed { address, .. } if *address == in_vain));
+    assert_eq!(failed.collect::<Vec<_>>(), [true]);
+}
+
+#[test]
 fn an_initial_peer_that_was_disconnected_is_dialed_again() {
     let mut b = TestNode::start(2);
     let mut a = TestNode::with(1, |builder| builder.initial_peer(b.address()));

@@ -1,7 +1,7 @@
 //! Pool items travel from node to node.
 
 use mina_p2p::message::{RpcRequest, RpcResponse};
-use mina_p2p::{Answer, Channel, Event, IncomingRequest, Request, Response};
+use mina_p2p::{Answer, Channel, CommandError, Event, IncomingRequest, Request, Response};
 
 use crate::common::{
     TestNode, block, commitment, connect, eventually, hash, pair, round_trip, traffic, transaction, work,
@@ -62,6 +62,15 @@ fn what_a_peer_gave_is_not_offered_back_to_it() {
     b.until("work", |event| matches!(event, Event::Work { .. }).then_some(()));
     b.node.add_transaction(first, body).unwrap();
     b.node.add_work(first_work, work_body).unwrap();
+    let commitment_of = |node: &mut TestNode| {
+        node.until("commitment", |event| match event {
+            Event::Commitment { commitment, .. } => Some(*commitment),
+            _ => None,
+        })
+    };
+    a.node.add_commitment(commitment(1)).unwrap();
+    let told = commitment_of(&mut b);
+    b.node.add_commitment(told).unwrap();
     // Offers come in the order of the log: when the second is here, the first was passed over.
     let ((second, body), (second_work, work_body)) = (transaction(2, 100), work(2, 100));
     b.node.add_transaction(second, body).unwrap();
@@ -72,8 +81,10 @@ fn what_a_peer_gave_is_not_offered_back_to_it() {
         _ => None,
     });
     assert_eq!(offered, second_work);
+    b.node.add_commitment(commitment(2)).unwrap();
+    assert_eq!(commitment_of(&mut a), commitment(2));
     // An item is 70 bytes and more, permits and promises are 6 each.
-    for (channel, item) in [(Channel::Transaction, 70), (Channel::Snark, 170)] {
+    for (channel, item) in [(Channel::Transaction, 70), (Channel::Snark, 170), (Channel::SnarkJobCommitment, 170)] {
         let [(_, sent), _] = traffic(&b.figures(a.id()), channel);
         assert!(sent < 2 * item, "{channel}: {sent}");
     }
@@ -173,6 +184,19 @@ fn a_user_that_takes_no_events_gets_one_permits_worth_of_them() {
     for n in 0..100 {
         assert_eq!(b.offered_transaction(), transaction(n, 0).0);
     }
+}
+
+#[test]
+fn items_that_no_peer_would_take_are_refused() {
+    let node = TestNode::start(1);
+    let (info, longest) = transaction(1, 512 << 10);
+    assert_eq!(node.node.add_transaction(info, longest), Ok(true));
+    let (info, too_long) = transaction(1, (512 << 10) + 1);
+    assert!(matches!(node.node.add_transaction(info, too_long), Err(CommandError::TooLong { .. })));
+    let (info, longest) = work(1, 64 << 10);
+    assert_eq!(node.node.add_work(info, longest), Ok(true));
+    let (info, too_long) = work(1, (64 << 10) + 1);
+    assert!(matches!(node.node.add_work(info, too_long), Err(CommandError::TooLong { .. })));
 }
 
 #[test]

@@ -51,8 +51,13 @@ impl Raw {
     }
 
     pub(crate) async fn with(key: &SecretKey, to: SocketAddr, capabilities: Capabilities) -> Raw {
+        Raw::with_streams(key, to, capabilities, 100).await
+    }
+
+    /// One that lets the node open so many streams at once.
+    pub(crate) async fn with_streams(key: &SecretKey, to: SocketAddr, capabilities: Capabilities, streams: u32) -> Raw {
         let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let connecting = endpoint.connect_with(client_config(key), to, "node").unwrap();
+        let connecting = endpoint.connect_with(client_config(key, streams), to, "node").unwrap();
         let connection = watched(connecting).await.unwrap();
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
         let hello = Hello {
@@ -136,7 +141,7 @@ pub(crate) async fn read(recv: &mut quinn::RecvStream) -> Bytes {
     body.into()
 }
 
-fn client_config(key: &SecretKey) -> quinn::ClientConfig {
+fn client_config(key: &SecretKey, streams: u32) -> quinn::ClientConfig {
     // PKCS #8 (RFC 8410, section 7).
     let mut der = vec![0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
     der.extend_from_slice(&*key.to_bytes());
@@ -155,7 +160,10 @@ fn client_config(key: &SecretKey) -> quinn::ClientConfig {
     config.alpn_protocols = vec![mina_p2p_transport::quic::ALPN.to_vec()];
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
     let mut transport = quinn::TransportConfig::default();
-    transport.keep_alive_interval(Some(Duration::from_secs(2))).stream_receive_window(WINDOW.into());
+    transport
+        .keep_alive_interval(Some(Duration::from_secs(2)))
+        .stream_receive_window(WINDOW.into())
+        .max_concurrent_bidi_streams(streams.into());
     config.transport_config(Arc::new(transport));
     config
 }

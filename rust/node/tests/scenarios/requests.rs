@@ -233,6 +233,12 @@ fn requests_can_be_cancelled_again_and_again() {
         a.node.cancel_request(id).unwrap();
         assert_eq!(b.cancelled(), responder);
     }
+    for n in 0..8 {
+        let id = a.ask(b.id(), Request::StagedLedgerParts(hash(n)));
+        let (responder, _) = b.asked();
+        a.node.cancel_request(id).unwrap();
+        assert_eq!(b.cancelled(), responder);
+    }
     round_trip(&mut a, &mut b);
 }
 
@@ -338,4 +344,30 @@ fn without_a_peer_named_the_one_that_offered_the_item_is_asked() {
     // Of what nobody offered: the one connected longest.
     a.node.request(None, Request::Rpc(RpcRequest::Block(StateHash([1; 32])))).unwrap();
     oldest.asked();
+    // And when who offered it has gone.
+    offerer.node.disconnect(a.id()).unwrap();
+    a.disconnected_from(offerer.id());
+    a.node.request(None, Request::Rpc(RpcRequest::Transaction(info.hash))).unwrap();
+    assert_eq!(oldest.asked().1, IncomingRequest::Rpc(RpcRequest::Transaction(info.hash)));
+}
+
+#[test]
+fn requests_above_the_rate_wait() {
+    let (mut a, b) = pair();
+    // Each costs 10 of 200 a second, and 400 may come at once.
+    let ids: Vec<RequestId> = (0..60).map(|_| a.ask(b.id(), Request::Rpc(RpcRequest::InitialPeers))).collect();
+    for id in ids {
+        assert_eq!(a.response(id), Ok(Answer::Rpc(Some(RpcResponse::InitialPeers(Vec::new())))));
+    }
+}
+
+#[test]
+fn what_the_user_leaves_unanswered_is_answered_with_nothing() {
+    let (mut a, mut b) = pair();
+    let request = RpcRequest::LedgerQuery(LedgerHash([2; 32]), LedgerQuery::NumAccounts);
+    let id = a.ask(b.id(), Request::Rpc(request));
+    let (responder, _) = b.asked();
+    assert_eq!(a.response(id), Ok(Answer::Rpc(None)));
+    assert_eq!(b.cancelled(), responder);
+    assert_eq!(b.node.respond(responder, Response::Rpc(None)), Err(CommandError::Respond(RespondError::Gone)));
 }

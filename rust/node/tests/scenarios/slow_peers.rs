@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use mina_p2p::message::{BestTipMessage, TransactionMessage};
+use mina_p2p::message::{BestTipMessage, Capabilities, TransactionMessage};
 use mina_p2p::{Channel, CloseReason, Limits};
 use mina_p2p_wire::frame;
 
 use crate::bad_scene::Scene;
-use crate::common::{block, hash, traffic, transaction, transport};
+use crate::common::{block, hash, secret, traffic, transaction, transport};
 use crate::raw::{Raw, WINDOW, framed, run};
 
 /// Times short enough for a test, and long enough for an honest peer on a busy machine.
@@ -17,6 +17,7 @@ fn strict() -> Limits {
     transport(|limits| {
         limits.head_timeout = SHORT;
         limits.channel_timeout = SHORT;
+        limits.open_timeout = SHORT;
         limits.read_grace = SHORT;
         limits.write_grace = SHORT;
         limits.min_rate = 1 << 20;
@@ -90,6 +91,18 @@ fn a_peer_that_stops_reading_what_it_permitted() {
             assert!(scene.healthy.tip() == long);
         },
     );
+}
+
+#[test]
+fn a_peer_that_allows_no_streams() {
+    run(async {
+        let mut scene = Scene::start(strict());
+        let raw = Raw::with_streams(&secret(100), scene.node.socket(), Capabilities::empty(), 0).await;
+        scene.node.connected_to(raw.id);
+        assert_eq!(scene.thrown_out(&raw).await, CloseReason::Stalled);
+        scene.healthy_is_served();
+        scene.nothing_leaked();
+    });
 }
 
 #[test]

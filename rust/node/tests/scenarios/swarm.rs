@@ -65,9 +65,8 @@ impl Member {
     fn handle(&mut self, event: Event) {
         match event {
             Event::PeerConnected { peer, .. } => self.connected.push(peer),
-            Event::PeerDisconnected { peer, .. } => self.connected.retain(|other| *other != peer),
-            Event::Transaction { peer, info } => self.later.push_back((peer, Wanted::Transaction(info))),
-            Event::Work { peer, info } => self.later.push_back((peer, Wanted::Work(info))),
+            Event::Transaction { peer, info } => self.offered(peer, Wanted::Transaction(info)),
+            Event::Work { peer, info } => self.offered(peer, Wanted::Work(info)),
             Event::Commitment { commitment, .. } => self.add_commitment(commitment),
             Event::Response { request, answer, .. } => {
                 let wanted = self.asked.remove(&request).expect("an answer to what was asked");
@@ -84,6 +83,11 @@ impl Member {
         for (peer, wanted) in std::mem::take(&mut self.later) {
             self.fetch(peer, wanted);
         }
+    }
+
+    fn offered(&mut self, peer: PeerId, wanted: Wanted) {
+        assert!(self.connected.contains(&peer), "its connection is told of first");
+        self.later.push_back((peer, wanted));
     }
 
     fn fetch(&mut self, peer: PeerId, wanted: Wanted) {

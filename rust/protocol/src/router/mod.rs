@@ -195,6 +195,7 @@ impl Router {
             return Admission::Refuse(Refusal::Duplicate);
         };
         if let Err(refusal) = self.check_ban(now, peer) {
+            self.dials.failed(now, peer);
             return Admission::Refuse(refusal);
         }
         let replaces = match self.links.get(&peer) {

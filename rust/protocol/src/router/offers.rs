@@ -7,7 +7,7 @@ use mina_p2p_wire::message::{JobId, RpcRequest, StateHash, TransactionHash};
 
 use crate::Request;
 
-/// How many items' offers are remembered, as many as two pool logs hold. At most about 128 + 4 x 32 + 100 bytes each:
+/// How many items' offers are remembered, as many as two full pool logs hold. At most about 128 + 4 x 32 + 100 bytes each:
 /// 12 MiB. The oldest gives way.
 pub const OFFERS_MAX: usize = 32_768;
 
@@ -23,6 +23,8 @@ pub enum ItemKey {
     Transaction(TransactionHash),
     /// A completed work, by its job.
     Work(JobId),
+    /// A commitment to a job. It is never asked for: its news is all of it.
+    Commitment(JobId),
 }
 
 impl ItemKey {

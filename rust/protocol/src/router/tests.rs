@@ -264,6 +264,21 @@ fn bans_refuse_until_they_expire_or_are_lifted() {
 }
 
 #[test]
+fn an_initial_peer_that_is_banned_while_it_is_dialed_is_dialed_again_after_the_ban() {
+    let mut router = router_of(1, &[2]);
+    let due = router.due_dial(Time::ZERO).unwrap();
+    let dial = router.start_dial(Time::ZERO, &due).unwrap();
+    router.ban(Time::ZERO, peer(2), 10 * SECOND);
+    let admission = router.dial_authenticated(Time::ZERO, dial, remote("10.0.0.2"));
+    assert_eq!(admission, Admission::Refuse(Refusal::Banned { remaining: 10 * SECOND }));
+    let mut now = Time::ZERO;
+    while router.due_dial(now).is_none() {
+        now = router.next_dial_at().unwrap();
+    }
+    assert!(now >= Time::ZERO + 10 * SECOND, "{now:?}");
+}
+
+#[test]
 fn bans_are_bounded_and_the_one_ending_first_gives_way() {
     let mut bans = Bans::default();
     let numbered = |n: usize| {

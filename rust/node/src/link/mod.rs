@@ -4,7 +4,8 @@
 //! while something is to be written, one writer a stream. They meet in the session's mutex, which is held for
 //! microseconds and never across an `await`. Locks are taken in the order session, then the node's state.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod streams;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -15,7 +16,7 @@ use mina_p2p_protocol::{
     Session, StreamEnd, Time, Violation,
 };
 use mina_p2p_transport::{CloseReason, Connection, RecvStream, Reservation, SendStream, StreamError};
-use mina_p2p_wire::{Address, Frame, PeerId, Role, StreamId};
+use mina_p2p_wire::{Address, PeerId, Role, StreamId};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tracing::{Instrument, Span, debug, info, info_span};
@@ -24,65 +25,8 @@ use crate::core::{self, Core};
 use crate::event::{Event, ResponderId};
 use crate::{CommandError, lock};
 
-/// What is to be written to one stream.
-#[derive(Debug)]
-struct Outbox {
-    frames: VecDeque<Frame>,
-    /// Finish our direction when `frames` is empty.
-    fin: bool,
-    writer: Writer,
-    /// Reads the peer's direction; `None` when that has ended.
-    reader: Option<AbortHandle>,
-    /// The reader is inside a frame's body.
-    in_body: bool,
-}
-
-impl Outbox {
-    fn new(writer: Writer) -> Outbox {
-        Outbox { frames: VecDeque::new(), fin: false, writer, reader: None, in_body: false }
-    }
-}
-
-#[derive(Debug)]
-enum Writer {
-    /// A stream of ours that is yet to be opened.
-    Unopened,
-    /// A task has the stream and writes.
-    Busy,
-    /// Nothing to write.
-    Idle(SendStream),
-    /// Finished or reset.
-    Done,
-}
-
-/// What a link's mutex guards.
-#[derive(Debug)]
-pub(crate) struct Driven {
-    pub(crate) session: Session,
-    streams: BTreeMap<StreamId, Outbox>,
-    /// The user's requests that have not ended.
-    pub(crate) requests: BTreeSet<RequestId>,
-    /// The peer's requests that the user was told of and has not answered.
-    pub(crate) incoming: BTreeSet<IncomingId>,
-    timeout: Option<Time>,
-    ended: bool,
-}
-
-impl Driven {
-    fn reads_body(&mut self, stream: StreamId, in_body: bool) {
-        if let Some(outbox) = self.streams.get_mut(&stream) {
-            outbox.in_body = in_body;
-        }
-    }
-
-    /// Forgets a stream that has ended in both directions.
-    fn sweep(&mut self, stream: StreamId) {
-        let over = |outbox: &Outbox| outbox.reader.is_none() && matches!(outbox.writer, Writer::Done);
-        if self.streams.get(&stream).is_some_and(over) {
-            self.streams.remove(&stream);
-        }
-    }
-}
+pub(crate) use self::streams::Driven;
+use self::streams::{Outbox, Writer};
 
 /// A connection and its session.
 pub(crate) struct Link {
@@ -115,14 +59,7 @@ impl Link {
             id,
             peer,
             connection,
-            driven: Mutex::new(Driven {
-                session,
-                streams: BTreeMap::new(),
-                requests: BTreeSet::new(),
-                incoming: BTreeSet::new(),
-                timeout: None,
-                ended: false,
-            }),
+            driven: Mutex::new(Driven::new(session)),
             dialed,
             since,
             credits: Mutex::default(),
