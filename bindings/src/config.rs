@@ -24,16 +24,6 @@ pub(crate) struct Config {
     limits: Limits,
 }
 
-/// The longest name that `Hello` carries for an agent, in bytes.
-const AGENT_MAX: usize = mina_p2p::message::MAX_AGENT_LEN;
-
-/// The longest name of a method, in bytes.
-const METHOD_MAX: usize = mina_p2p::message::MAX_EXTENSION_NAME_LEN;
-
-/// What a time in the limits can be: from 10 ms to a day.
-const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// The fields are those of `Raw.config`, in its order.
 impl FromOcaml for Config {
     fn from_ocaml(value: Arg<'_>) -> Result<Self, Failure> {
@@ -48,9 +38,7 @@ impl FromOcaml for Config {
             extensions: FromOcaml::from_ocaml(value.field(6)?)?,
             limits: FromOcaml::from_ocaml(value.field(7)?)?,
         };
-        if let Some(agent) = config.agent.as_ref().filter(|agent| agent.len() > AGENT_MAX) {
-            return Err(Failure::invalid("agent", format!("{} bytes where {AGENT_MAX} are allowed", agent.len())));
-        }
+        config.builder().check()?;
         Ok(config)
     }
 }
@@ -58,13 +46,8 @@ impl FromOcaml for Config {
 /// `{ name; version; max_query; cost }`
 impl FromOcaml for ExtensionService {
     fn from_ocaml(value: Arg<'_>) -> Result<Self, Failure> {
-        let name: String = named("extension rpc", value.field(0)?)?;
-        if name.is_empty() || name.len() > METHOD_MAX {
-            let why = format!("its name has {} bytes, not 1 to {METHOD_MAX}", name.len());
-            return Err(Failure::invalid("extension rpc", why));
-        }
         Ok(ExtensionService {
-            name,
+            name: named("extension rpc", value.field(0)?)?,
             version: named("version", value.field(1)?)?,
             max_query: named("max_query", value.field(2)?)?,
             cost: named("cost", value.field(3)?)?,
@@ -86,14 +69,12 @@ impl FromOcaml for Limits {
         set("inbound", next()?, &mut slots.inbound)?;
         set("inbound_per_address", next()?, &mut slots.inbound_per_address)?;
         set("inbound_per_subnet", next()?, &mut slots.inbound_per_subnet)?;
-        // The defaults are what fits the frames of the channels.
-        set_at_most("block", next()?, &mut session.block, None)?;
-        set_at_most("transaction", next()?, &mut session.transaction, None)?;
-        set_at_most("work", next()?, &mut session.work, None)?;
-        set_at_most("staged_ledger", next()?, &mut session.staged_ledger, None)?;
-        let body_max = session.extension_answer;
-        set_at_most("extension_query", next()?, &mut session.extension_query, Some(body_max))?;
-        set_at_most("extension_answer", next()?, &mut session.extension_answer, None)?;
+        set("block", next()?, &mut session.block)?;
+        set("transaction", next()?, &mut session.transaction)?;
+        set("work", next()?, &mut session.work)?;
+        set("staged_ledger", next()?, &mut session.staged_ledger)?;
+        set("extension_query", next()?, &mut session.extension_query)?;
+        set("extension_answer", next()?, &mut session.extension_answer)?;
         set("pool_permit", next()?, &mut session.pool_permit)?;
         set("commitment_permit", next()?, &mut session.commitment_permit)?;
         set("requests_waiting", next()?, &mut session.requests_waiting)?;
@@ -102,9 +83,6 @@ impl FromOcaml for Limits {
         set_duration("authentication_timeout", next()?, &mut transport.authentication_timeout)?;
         set_duration("idle_timeout", next()?, &mut transport.idle_timeout)?;
         set_duration("keep_alive_interval", next()?, &mut transport.keep_alive_interval)?;
-        if transport.keep_alive_interval >= transport.idle_timeout {
-            return Err(Failure::invalid("keep_alive_interval", "must be shorter than idle_timeout"));
-        }
         Ok(limits)
     }
 }
@@ -116,23 +94,8 @@ fn set<T: FromOcaml>(name: &str, value: Arg<'_>, limit: &mut T) -> Result<(), Fa
     Ok(())
 }
 
-/// Sets a size, to its default or `max` at most.
-fn set_at_most(name: &str, value: Arg<'_>, limit: &mut u32, max: Option<u32>) -> Result<(), Failure> {
-    let max = max.unwrap_or(*limit);
-    set(name, value, limit)?;
-    if *limit > max {
-        return Err(Failure::invalid(name, format!("{limit} is more than {max}, which is what a frame can carry")));
-    }
-    Ok(())
-}
-
-/// Sets a time. One of next to nothing would keep the network busy, and one of ages is more than clocks can count.
 fn set_duration(name: &str, value: Arg<'_>, limit: &mut Duration) -> Result<(), Failure> {
     if let Some(Seconds(given)) = named(name, value)? {
-        if !(SHORTEST..=LONGEST).contains(&given) {
-            let why = format!("{given:?} is not between {SHORTEST:?} and {LONGEST:?}");
-            return Err(Failure::invalid(name, why));
-        }
         *limit = given;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! What goes wrong, as OCaml sees it: `Mina_p2p.Error.t`.
 
-use mina_p2p::{CommandError, RequestError, RespondError, StartError};
+use mina_p2p::{CommandError, InvalidConfiguration, RequestError, RespondError, StartError};
 
 use crate::heap::Builder;
 use crate::stub::{Fields, ToOcaml};
@@ -74,10 +74,16 @@ impl Failure {
     }
 }
 
+impl From<InvalidConfiguration> for Failure {
+    fn from(invalid: InvalidConfiguration) -> Failure {
+        Failure::invalid(invalid.what, invalid.why)
+    }
+}
+
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Failure {
         match error {
-            StartError::Configuration(why) => Failure::invalid("configuration", why),
+            StartError::Configuration(invalid) => invalid.into(),
             error => Failure::Start(error.to_string()),
         }
     }

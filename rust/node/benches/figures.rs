@@ -3,6 +3,8 @@
 //! `cargo bench -p mina-p2p`; `-- --json` for one JSON object. What the transport alone costs is in
 //! `cargo bench -p mina-p2p-transport`, and what OCaml adds in `ocaml/bench`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "not shipped")]
+
 #[path = "../../transport/tests/common/raw.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the transport's own tests use the rest")]
 mod raw;
@@ -119,67 +121,104 @@ fn disconnected(node: &Node) {
     until(node, |event| matches!(event, Event::PeerDisconnected { .. }).then_some(()));
 }
 
-/// Bare quinn with certificates of the same kind, checked with the same cryptographic library.
+/// Bare quinn with certificates of the same kind, checked with the same cryptographic library. As with two nodes, each end
+/// has threads of its own.
 struct Bare {
-    runtime: tokio::runtime::Runtime,
+    dialing: tokio::runtime::Runtime,
+    listening: tokio::runtime::Runtime,
     client: quinn::Endpoint,
     server: quinn::Endpoint,
     config: quinn::ClientConfig,
 }
 
+type BareEnds = (quinn::Connection, quinn::Connection);
+
 impl Bare {
     fn new() -> Bare {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let entered = runtime.enter();
-        let client = raw::client(1);
-        let server = raw::server_that_verifies(raw::Identity::of(&secret(2)), &[ALPN]);
+        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (dialing, listening) = (runtime(), runtime());
+        let client = {
+            let _entered = dialing.enter();
+            raw::client(1)
+        };
+        let server = {
+            let _entered = listening.enter();
+            raw::server_that_verifies(raw::Identity::of(&secret(2)), &[ALPN])
+        };
         let config = raw::client_config_that_verifies(raw::Identity::of(&secret(1)), &[ALPN]);
-        drop(entered);
-        Bare { runtime, client, server, config }
+        Bare { dialing, listening, client, server, config }
     }
 
-    fn run<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> T {
-        // As a task of its own: a thread that blocks on the runtime is woken more slowly than its workers.
-        self.runtime.block_on(async { tokio::spawn(task).await.unwrap() })
+    /// Runs the two halves of something, each on its end's threads.
+    fn run<A: Send + 'static, B: Send + 'static>(
+        &self,
+        ours: impl Future<Output = A> + Send + 'static,
+        theirs: impl Future<Output = B> + Send + 'static,
+    ) -> (A, B) {
+        let theirs = self.listening.spawn(theirs);
+        // As a task of its own: a thread that blocks on a runtime is woken more slowly than its workers.
+        let ours = self.dialing.spawn(ours);
+        self.dialing.block_on(async { (ours.await.unwrap(), theirs.await.unwrap()) })
     }
 
-    fn connect(&self) -> (quinn::Connection, quinn::Connection) {
-        let _entered = self.runtime.enter();
-        let connecting = self.client.connect_with(self.config.clone(), self.server.local_addr().unwrap(), "x").unwrap();
+    fn connecting(&self) -> impl Future<Output = quinn::Connection> + Send + 'static {
+        let (client, config, to) = (self.client.clone(), self.config.clone(), self.server.local_addr().unwrap());
+        async move { client.connect_with(config, to, "x").unwrap().await.unwrap() }
+    }
+
+    fn accepting(&self) -> impl Future<Output = quinn::Connection> + Send + 'static {
         let server = self.server.clone();
-        self.run(async move {
-            let (ours, theirs) = tokio::join!(connecting, async { server.accept().await.unwrap().await.unwrap() });
-            (ours.unwrap(), theirs)
-        })
+        async move { server.accept().await.unwrap().await.unwrap() }
     }
 
-    /// Milliseconds from dialing to the listener's first message.
+    fn connect(&self) -> BareEnds {
+        self.run(self.connecting(), self.accepting())
+    }
+
+    /// Milliseconds from dialing to the dialer's first message: an echo of 100 bytes.
     fn dial(&self) -> f64 {
         let start = Instant::now();
-        let _entered = self.runtime.enter();
-        let connecting = self.client.connect_with(self.config.clone(), self.server.local_addr().unwrap(), "x").unwrap();
-        let server = self.server.clone();
-        let (time, ends) = self.run(async move {
-            let (client, server) = tokio::join!(
-                async {
-                    let connection = connecting.await.unwrap();
-                    let (mut send, mut recv) = connection.open_bi().await.unwrap();
-                    send.write_all(&[1; 100]).await.unwrap();
-                    recv.read_exact(&mut [0; 100]).await.unwrap();
-                    (start.elapsed(), connection, send, recv)
-                },
-                async {
-                    let connection = server.accept().await.unwrap().await.unwrap();
-                    let (mut send, mut recv) = connection.accept_bi().await.unwrap();
-                    recv.read_exact(&mut [0; 100]).await.unwrap();
-                    send.write_all(&[1; 100]).await.unwrap();
-                    (connection, send, recv)
-                }
-            );
-            (client.0, (client, server))
-        });
-        drop(ends);
+        let (connecting, accepting) = (self.connecting(), self.accepting());
+        let ours = async move {
+            let connection = connecting.await;
+            let (mut send, mut recv) = connection.open_bi().await.unwrap();
+            send.write_all(&[1; 100]).await.unwrap();
+            recv.read_exact(&mut [0; 100]).await.unwrap();
+            (connection, send, recv)
+        };
+        let theirs = async move {
+            let connection = accepting.await;
+            let (mut send, mut recv) = connection.accept_bi().await.unwrap();
+            recv.read_exact(&mut [0; 100]).await.unwrap();
+            send.write_all(&[1; 100]).await.unwrap();
+            (connection, send, recv)
+        };
+        let theirs = self.listening.spawn(theirs);
+        let ours = self.dialing.spawn(ours);
+        let ours = self.dialing.block_on(ours).unwrap();
+        let time = start.elapsed();
+        let theirs = self.listening.block_on(theirs).unwrap();
+        drop((ours, theirs));
         time.as_secs_f64() * 1e3
+    }
+
+    /// MiB a second of 32 MiB, received and dropped.
+    fn transfer(&self, ends: &BareEnds, payload: &Bytes) -> f64 {
+        let start = Instant::now();
+        let (ours, theirs, payload) = (ends.0.clone(), ends.1.clone(), payload.clone());
+        self.run(
+            async move {
+                let (mut send, _recv) = ours.open_bi().await.unwrap();
+                send.write_chunk(payload).await.unwrap();
+                send.finish().unwrap();
+                send.stopped().await.unwrap();
+            },
+            async move {
+                let (_send, mut recv) = theirs.accept_bi().await.unwrap();
+                while recv.read_chunk(usize::MAX, true).await.unwrap().is_some() {}
+            },
+        );
+        32.0 / start.elapsed().as_secs_f64()
     }
 }
 
@@ -321,23 +360,7 @@ fn transfers() -> Figure {
     let served = Served::new(payload.clone());
     let (mut bare_rates, mut our_rates) = (Vec::new(), Vec::new());
     for round in 0..TRANSFERS + 2 {
-        let start = Instant::now();
-        let (ours, theirs, sent) = (ends.0.clone(), ends.1.clone(), payload.clone());
-        bare.run(async move {
-            tokio::join!(
-                async {
-                    let (mut send, _recv) = ours.open_bi().await.unwrap();
-                    send.write_chunk(sent).await.unwrap();
-                    send.finish().unwrap();
-                    send.stopped().await.unwrap();
-                },
-                async {
-                    let (_send, mut recv) = theirs.accept_bi().await.unwrap();
-                    while recv.read_chunk(usize::MAX, true).await.unwrap().is_some() {}
-                }
-            );
-        });
-        let bare_rate = 32.0 / start.elapsed().as_secs_f64();
+        let bare_rate = bare.transfer(&ends, &payload);
         let start = Instant::now();
         served.ask(&[]);
         assert_eq!(served.answer().1.len(), TRANSFER_LEN);

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mina_p2p_protocol::router::SlotLimits;
 use mina_p2p_protocol::{ExtensionService, SessionLimits};
 use mina_p2p_transport::Limits as TransportLimits;
+use mina_p2p_wire::message::{MAX_AGENT_LEN, MAX_EXTENSION_NAME_LEN};
 use mina_p2p_wire::{Address, ChainId, SecretKey};
 
 use crate::queue::Wake;
@@ -40,7 +42,82 @@ pub struct Builder {
     pub(crate) on_thread_start: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
+/// A value that a node cannot be made with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct InvalidConfiguration {
+    /// Which: the field's or the argument's name.
+    pub what: &'static str,
+    /// Why it cannot be used.
+    pub why: String,
+}
+
+/// What a time among the limits can be. Of next to nothing, it would keep the network busy; of ages, it is more than clocks
+/// can count.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Limits {
+    fn check(&self) -> Result<(), InvalidConfiguration> {
+        let (session, longest) = (&self.session, SessionLimits::default());
+        for (what, len, max) in [
+            // The defaults are what fits the frames of the channels.
+            ("block", session.block, longest.block),
+            ("transaction", session.transaction, longest.transaction),
+            ("work", session.work, longest.work),
+            ("staged_ledger", session.staged_ledger, longest.staged_ledger),
+            ("extension_query", session.extension_query, longest.extension_answer),
+            ("extension_answer", session.extension_answer, longest.extension_answer),
+        ] {
+            if len > max {
+                let why = format!("{len} is more than {max}, which is what a frame can carry");
+                return Err(InvalidConfiguration { what, why });
+            }
+        }
+        let transport = &self.transport;
+        for (what, time) in [
+            ("authentication_timeout", transport.authentication_timeout),
+            ("idle_timeout", transport.idle_timeout),
+            ("keep_alive_interval", transport.keep_alive_interval),
+            ("head_timeout", transport.head_timeout),
+            ("channel_timeout", transport.channel_timeout),
+            ("open_timeout", transport.open_timeout),
+            ("read_grace", transport.read_grace),
+            ("write_grace", transport.write_grace),
+        ] {
+            if !(SHORTEST..=LONGEST).contains(&time) {
+                let why = format!("{time:?} is not between {SHORTEST:?} and {LONGEST:?}");
+                return Err(InvalidConfiguration { what, why });
+            }
+        }
+        if transport.keep_alive_interval >= transport.idle_timeout {
+            let why = "must be shorter than idle_timeout".to_owned();
+            return Err(InvalidConfiguration { what: "keep_alive_interval", why });
+        }
+        Ok(())
+    }
+}
+
 impl Builder {
+    /// Whether a node can be made with this; [`Builder::start`] asks too.
+    ///
+    /// # Errors
+    /// The first value that cannot be used.
+    pub fn check(&self) -> Result<(), InvalidConfiguration> {
+        if self.agent.len() > MAX_AGENT_LEN {
+            let why = format!("{} bytes where {MAX_AGENT_LEN} are allowed", self.agent.len());
+            return Err(InvalidConfiguration { what: "agent", why });
+        }
+        for method in &self.extensions {
+            let len = method.name.len();
+            if len == 0 || len > MAX_EXTENSION_NAME_LEN {
+                let why = format!("its name has {len} bytes, not 1 to {MAX_EXTENSION_NAME_LEN}");
+                return Err(InvalidConfiguration { what: "extension rpc", why });
+            }
+        }
+        self.limits.check()
+    }
+
     pub(crate) fn new(secret: SecretKey, chain_id: ChainId) -> Builder {
         Builder {
             secret,
@@ -113,5 +190,32 @@ impl Builder {
     /// [`StartError`] if the configuration cannot be used, an address cannot be bound, or threads cannot be made.
     pub fn start(self) -> Result<Node, StartError> {
         Node::start(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mina_p2p_wire::ChainId;
+
+    fn refused(configure: impl FnOnce(&mut Builder)) -> &'static str {
+        let mut builder = Builder::new(SecretKey::from_bytes([1; 32]), ChainId([0; 32]));
+        assert_eq!(builder.check(), Ok(()));
+        configure(&mut builder);
+        builder.check().unwrap_err().what
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let method = |name: String| ExtensionService { name, version: 1, max_query: 1, cost: 1 };
+        assert_eq!(refused(|builder| builder.agent = "a".repeat(65)), "agent");
+        assert_eq!(refused(|builder| builder.extensions.push(method(String::new()))), "extension rpc");
+        assert_eq!(refused(|builder| builder.extensions.push(method("m".repeat(65)))), "extension rpc");
+        assert_eq!(refused(|builder| builder.limits.session.block += 1), "block");
+        assert_eq!(refused(|builder| builder.limits.session.extension_query = u32::MAX), "extension_query");
+        let limits = |set: fn(&mut TransportLimits)| refused(move |builder| set(&mut builder.limits.transport));
+        assert_eq!(limits(|limits| limits.keep_alive_interval = Duration::ZERO), "keep_alive_interval");
+        assert_eq!(limits(|limits| limits.keep_alive_interval = limits.idle_timeout), "keep_alive_interval");
+        assert_eq!(limits(|limits| limits.authentication_timeout = Duration::MAX), "authentication_timeout");
     }
 }

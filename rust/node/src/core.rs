@@ -202,6 +202,7 @@ impl Core {
     ) {
         let peer = link.peer;
         let request_id = |request| RequestId { connection: link.id, request };
+        let mut of_request = None;
         let (event, credit) = match event {
             protocol::Event::BestTip { block, key, previous_state_hash } => {
                 self.state().router.peer_tip(peer, key);
@@ -234,6 +235,7 @@ impl Core {
                 }
                 None => {
                     driven.incoming.insert(id);
+                    of_request = driven.take_reservation(id);
                     let responder = ResponderId { connection: link.id, incoming: id };
                     (Event::Request { peer, responder, request }, None)
                 }
@@ -256,7 +258,10 @@ impl Core {
             ),
         };
         let credit = credit.map(|processed| (Arc::clone(link), processed));
-        self.events.push(Queued { event, credit, _reservation: reservation.take() });
+        // A request may be taken up when another message has come, whose reservation is not its own.
+        let is_request = matches!(event, Event::Request { .. });
+        let reservation = if is_request { of_request } else { reservation.take() };
+        self.events.push(Queued { event, credit, _reservation: reservation });
     }
 
     /// Whether an offered item is in our pool; if not, remembers who offered it.

@@ -48,7 +48,7 @@ pub use mina_p2p_transport::{
 };
 pub use mina_p2p_wire::{Address, ChainId, Channel, Host, PeerId, PublicKey, SecretKey, message};
 
-pub use crate::config::{Builder, DEFAULT_AGENT, Limits};
+pub use crate::config::{Builder, DEFAULT_AGENT, InvalidConfiguration, Limits};
 pub use crate::core::{RECENT_BLOCKS_BYTES, RECENT_BLOCKS_MAX};
 pub use crate::event::{DialError, Event, RequestId, ResponderId};
 pub use crate::figures::PeerFigures;

@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 use tracing::Span;
 
-use crate::config::Builder;
+use crate::config::{Builder, InvalidConfiguration};
 use crate::core::{self, Core, State};
 use crate::event::{Event, RequestId, ResponderId};
 use crate::figures::PeerFigures;
@@ -49,7 +49,7 @@ pub enum StartError {
     },
     /// A value of the configuration cannot be used.
     #[error("configuration: {0}")]
-    Configuration(String),
+    Configuration(#[from] InvalidConfiguration),
 }
 
 /// Why a command was not carried out.
@@ -154,6 +154,7 @@ impl Node {
     }
 
     pub(crate) fn start(builder: Builder) -> Result<Node, StartError> {
+        builder.check()?;
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         runtime.worker_threads(WORKER_THREADS).enable_all().thread_name("mina-p2p");
         if let Some(f) = builder.on_thread_start.clone() {

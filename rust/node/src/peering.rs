@@ -137,7 +137,8 @@ async fn admit(core: &Arc<Core>, incoming: Incoming) {
 }
 
 fn refuse(incoming: Incoming, peer: PeerId, address: SocketAddr, refusal: &Refusal) {
-    info!(%peer, %address, %refusal, "refused");
+    // Strangers cause it: not for a log that is on by default.
+    debug!(%peer, %address, %refusal, "refused");
     incoming.refuse(close_reason(refusal));
 }
 

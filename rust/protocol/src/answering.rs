@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use mina_p2p_wire::message::{
     ExtensionError, ExtensionMessage, MAX_EXTENSION_HEAD_LEN, MAX_RPC_REQUEST_LEN, RpcKind, RpcMessage, RpcRequest,
+    RpcResponse,
 };
 use mina_p2p_wire::{Channel, Role, StreamId};
 
@@ -162,6 +163,10 @@ impl Answering {
         Ok(())
     }
 
+    pub(crate) fn stream_of(&self, incoming: IncomingId) -> Option<StreamId> {
+        self.pending.get(&incoming).map(|pending| pending.stream)
+    }
+
     /// Takes up what waits, as far as there is room and the rate allows it.
     pub(crate) fn take_up(&mut self, now: Time, rate: &mut Rate, out: &mut Outbox) {
         self.rate_allows_at = None;
@@ -206,6 +211,7 @@ impl Answering {
         if !self.knows(incoming) {
             return Err(RespondError::Gone);
         }
+        let response = self.readable(response);
         let kind = self.pending.get(&incoming).and_then(|pending| pending.kind);
         let (len, max) = match (&response, kind) {
             (Response::Rpc(None), Some(_)) | (Response::Extension(Err(_)), None) => (0, 0),
@@ -222,6 +228,17 @@ impl Answering {
             self.send(&pending, response, out);
         }
         Ok(())
+    }
+
+    /// What this peer can read of an answer: the existing node ends a connection over a kind of address that it does not
+    /// know.
+    fn readable(&self, mut response: Response) -> Response {
+        if let Response::Rpc(Some(RpcResponse::InitialPeers(addresses))) = &mut response
+            && !self.terms.ours
+        {
+            addresses.retain(|address| !address.is_extension());
+        }
+        response
     }
 
     fn close(&mut self, incoming: IncomingId) -> Option<Pending> {

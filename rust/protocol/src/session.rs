@@ -361,6 +361,12 @@ impl Session {
         Ok(())
     }
 
+    /// The stream on which a request of the peer's came, while it waits for its answer.
+    #[must_use]
+    pub fn request_stream(&self, id: IncomingId) -> Option<StreamId> {
+        self.answering.stream_of(id).or_else(|| self.ledger_answerer.stream_of(id))
+    }
+
     /// The user has taken an event, so that its permit may be renewed.
     pub fn processed(&mut self, now: Time, what: Processed) {
         if self.violation.is_some() {

@@ -8,12 +8,13 @@ use mina_p2p_wire::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::StreamError;
-use crate::limits::{LARGE_FRAME, LARGE_POOL, SMALL_POOL};
+use crate::limits::{CONTROL_FRAME, CONTROL_POOL, LARGE_FRAME, LARGE_POOL, SMALL_POOL};
 
 /// The budget of all frames that are being received, or have been and are still held.
 ///
 /// A frame over [`LARGE_FRAME`] reserves its length from the large pool, others from the small pool, each first come,
-/// first served. A peer has one large frame at a time; its next one waits for its turn before it takes a place in the
+/// first served. Frames up to [`CONTROL_FRAME`] have a pool of their own, [`CONTROL_POOL`], which is never short: permits
+/// and requests do not wait for what other peers send. A peer has one large frame at a time; its next one waits for its turn before it takes a place in the
 /// queue. A clone is the same budget.
 ///
 /// What is reserved is a promise, not memory: storage grows as bytes arrive (see [`BudgetFigures::storage`]).
@@ -26,6 +27,7 @@ pub struct FrameBudget {
 struct Inner {
     large: Pool,
     small: Pool,
+    control: Pool,
     turns: Mutex<HashMap<PeerId, Turns>>,
     storage: Gauge,
 }
@@ -54,6 +56,12 @@ pub struct BudgetFigures {
     pub small_reserved: u64,
     /// The most that was ever reserved from it at once.
     pub small_peak: u64,
+    /// Size of the pool of frames up to [`CONTROL_FRAME`].
+    pub control_total: u64,
+    /// Reserved from it now.
+    pub control_reserved: u64,
+    /// The most that was ever reserved from it at once.
+    pub control_peak: u64,
     /// Allocated now for frames being received or still held.
     pub storage: u64,
     /// The most that was ever allocated at once.
@@ -92,6 +100,8 @@ struct Pool {
     total: u32,
     reserved: Gauge,
     waiting: Gauge,
+    /// Of those that wait, who wait for bytes, not for their turn.
+    short: Gauge,
 }
 
 impl Pool {
@@ -101,6 +111,7 @@ impl Pool {
             total,
             reserved: Gauge::default(),
             waiting: Gauge::default(),
+            short: Gauge::default(),
         }
     }
 }
@@ -110,6 +121,19 @@ impl Pool {
 enum Size {
     Large,
     Small,
+    Control,
+}
+
+impl Size {
+    fn of(len: u32) -> Self {
+        if len <= CONTROL_FRAME {
+            Self::Control
+        } else if len <= LARGE_FRAME {
+            Self::Small
+        } else {
+            Self::Large
+        }
+    }
 }
 
 /// A frame's share of a [`FrameBudget`], given back when dropped. Keep it as long as the frame.
@@ -130,6 +154,16 @@ struct Turn {
     inner: Arc<Inner>,
     peer: PeerId,
     permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Of a large frame: whether others wait.
+pub(crate) struct Watch(Option<Arc<Inner>>);
+
+impl Watch {
+    /// Whether other frames wait for bytes of the large pool.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.0.as_ref().is_some_and(|inner| inner.large.short.now() > 0)
+    }
 }
 
 /// Counts a waiting frame, also when the wait is cancelled.
@@ -162,6 +196,7 @@ impl FrameBudget {
             inner: Arc::new(Inner {
                 large: Pool::new(large),
                 small: Pool::new(small),
+                control: Pool::new(CONTROL_POOL),
                 turns: Mutex::default(),
                 storage: Gauge::default(),
             }),
@@ -170,7 +205,7 @@ impl FrameBudget {
 
     /// The figures now.
     pub fn figures(&self) -> BudgetFigures {
-        let Inner { large, small, storage, .. } = &*self.inner;
+        let Inner { large, small, control, storage, .. } = &*self.inner;
         BudgetFigures {
             large_total: large.total.into(),
             large_reserved: large.reserved.now(),
@@ -179,6 +214,9 @@ impl FrameBudget {
             small_total: small.total.into(),
             small_reserved: small.reserved.now(),
             small_peak: small.reserved.peak(),
+            control_total: control.total.into(),
+            control_reserved: control.reserved.now(),
+            control_peak: control.reserved.peak(),
             storage: storage.now(),
             storage_peak: storage.peak(),
         }
@@ -189,19 +227,17 @@ impl FrameBudget {
     /// # Errors
     /// [`StreamError::TooLong`] when the pool is smaller than the frame.
     pub async fn reserve(&self, peer: PeerId, len: u32) -> Result<Reservation, StreamError> {
-        if len > LARGE_FRAME {
-            let _waiting = Waiting::new(&self.inner.large.waiting);
-            self.check(Size::Large, len)?;
-            let turn = self.turn(peer).await?;
-            self.take(Size::Large, len, Some(turn)).await
-        } else {
-            self.reserve_small(len).await
-        }
+        let size = Size::of(len);
+        let _waiting = Waiting::new(&self.inner.pool(size).waiting);
+        self.check(size, len)?;
+        let turn = if size == Size::Large { Some(self.turn(peer).await?) } else { None };
+        self.take(size, len, turn).await
     }
 
     /// Waits for `len` bytes of the small pool.
     pub(crate) async fn reserve_small(&self, len: u32) -> Result<Reservation, StreamError> {
         let _waiting = Waiting::new(&self.inner.small.waiting);
+        self.check(Size::Small, len)?;
         self.take(Size::Small, len, None).await
     }
 
@@ -228,10 +264,16 @@ impl FrameBudget {
     }
 
     async fn take(&self, size: Size, len: u32, turn: Option<Turn>) -> Result<Reservation, StreamError> {
-        self.check(size, len)?;
         let pool = self.inner.pool(size);
-        // The semaphores are never closed.
-        let permit = pool.free.clone().acquire_many_owned(len).await.map_err(|_| StreamError::Unusable)?;
+        let permit = match pool.free.clone().try_acquire_many_owned(len) {
+            Ok(permit) => permit,
+            // Not enough is free, or others wait already: the semaphore lets nobody pass them.
+            Err(_) => {
+                let _short = Waiting::new(&pool.short);
+                // The semaphores are never closed.
+                pool.free.clone().acquire_many_owned(len).await.map_err(|_| StreamError::Unusable)?
+            }
+        };
         pool.reserved.add(len.into());
         Ok(Reservation { inner: self.inner.clone(), size, len, storage: 0, _turn: turn, _permit: permit })
     }
@@ -242,6 +284,7 @@ impl Inner {
         match size {
             Size::Large => &self.large,
             Size::Small => &self.small,
+            Size::Control => &self.control,
         }
     }
 
@@ -260,6 +303,11 @@ impl Reservation {
     /// Whether nothing is reserved.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Tells of other frames that wait for what this one has reserved.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch((self.size == Size::Large).then(|| self.inner.clone()))
     }
 
     /// Records what is allocated for the frame now.
@@ -364,6 +412,36 @@ mod tests {
         let figures = budget.figures();
         assert_eq!(figures.large_reserved, u64::from(2 * MIB));
         assert_eq!(figures.small_reserved, u64::from(2 * MIB));
+    }
+
+    #[test]
+    fn permits_and_requests_do_not_wait_for_what_fills_the_small_pool() {
+        let budget = FrameBudget::new(2 * MIB, MIB);
+        let _small = ready(budget.reserve(peer(1), MIB)).unwrap();
+        let mut next = pin!(budget.reserve(peer(1), CONTROL_FRAME + 1));
+        assert!(poll(next.as_mut()).is_pending());
+        let control = ready(budget.reserve(peer(2), CONTROL_FRAME)).unwrap();
+        assert_eq!(budget.figures().control_reserved, CONTROL_FRAME.into());
+        drop(control);
+        assert_eq!(budget.figures().control_reserved, 0);
+    }
+
+    #[test]
+    fn a_frame_is_wanted_while_another_waits_for_its_bytes() {
+        let budget = FrameBudget::new(4 * MIB, MIB);
+        let first = ready(budget.reserve(peer(1), 3 * MIB)).unwrap();
+        assert!(!first.watch().is_wanted());
+        {
+            // A second of the same peer waits for its turn, whatever is free.
+            let mut same = pin!(budget.reserve(peer(1), 2 * MIB));
+            assert!(poll(same.as_mut()).is_pending());
+            assert!(!first.watch().is_wanted());
+        }
+        let mut other = pin!(budget.reserve(peer(2), 2 * MIB));
+        assert!(poll(other.as_mut()).is_pending());
+        assert!(first.watch().is_wanted());
+        drop(first);
+        assert!(!ready(other).unwrap().watch().is_wanted());
     }
 
     #[test]

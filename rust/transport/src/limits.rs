@@ -84,6 +84,11 @@ pub const RETRY_THRESHOLD: usize = 32;
 /// Pending handshakes of one IPv4 address or one IPv6 /64.
 pub const MAX_PENDING_PER_ADDRESS: usize = 4;
 
+/// Pending handshakes of one IPv4 /24 or one IPv6 /48: eight addresses with [`MAX_PENDING_PER_ADDRESS`] each, an eighth
+/// of [`MAX_PENDING_HANDSHAKES`]. Whoever answers every Retry from one subnet leaves 224 places to others. In 5 s
+/// ([`AUTHENTICATION_TIMEOUT`]) they are free again, so a subnet of honest nodes that start at once is through in a few.
+pub const MAX_PENDING_PER_SUBNET: usize = 32;
+
 /// Addresses of one domain name that are tried, in the resolver's order.
 pub const MAX_RESOLVED_ADDRESSES: usize = 4;
 
@@ -99,6 +104,18 @@ pub const LARGE_FRAME_PREFIX: u32 = 64 * KIB;
 
 /// Large frames of all peers: eight blocks of the longest kind (32 MiB).
 pub const LARGE_POOL: u32 = 256 * MIB;
+
+/// The longest frame that may come at the [least rate](MIN_RATE) while other frames wait for the large pool. A longer one
+/// must then be as quick as this one is: 3 MiB at 64 KiB/s take 48 s, so whoever reserves 32 MiB has to send 683 KiB/s.
+/// Otherwise eight peers, each with a frame of 32 MiB at the least rate, would keep everybody's blocks out for 512 s.
+pub const CROWDED_FRAME: u32 = 3 * MIB;
+
+/// Frames up to this length take from [`CONTROL_POOL`]: permits, requests, pool items, all but bodies and arguments.
+pub const CONTROL_FRAME: u32 = KIB;
+
+/// Frames up to [`CONTROL_FRAME`] of all peers. Never short, so that what fills the other pools holds none of them up:
+/// 100 peers x 24 streams x 1 KiB = 2.4 MiB, and as much again in 12,000 events that wait.
+pub const CONTROL_POOL: u32 = 16 * MIB;
 
 /// Smaller frames of all peers.
 pub const SMALL_POOL: u32 = 64 * MIB;
@@ -130,8 +147,11 @@ pub struct Limits {
     pub retry_threshold: usize,
     /// [`MAX_PENDING_PER_ADDRESS`].
     pub max_pending_per_address: usize,
-    /// Whether loopback addresses are exempt from [`max_pending_per_address`](Self::max_pending_per_address): they are
-    /// by default, because whoever is on this machine is its owner.
+    /// [`MAX_PENDING_PER_SUBNET`].
+    pub max_pending_per_subnet: usize,
+    /// Whether loopback addresses are exempt from [`max_pending_per_address`](Self::max_pending_per_address) and
+    /// [`max_pending_per_subnet`](Self::max_pending_per_subnet): they are by default, because whoever is on this machine
+    /// is its owner.
     pub exempt_loopback: bool,
 }
 
@@ -150,6 +170,7 @@ impl Default for Limits {
             max_pending_handshakes: MAX_PENDING_HANDSHAKES,
             retry_threshold: RETRY_THRESHOLD,
             max_pending_per_address: MAX_PENDING_PER_ADDRESS,
+            max_pending_per_subnet: MAX_PENDING_PER_SUBNET,
             exempt_loopback: true,
         }
     }
@@ -159,4 +180,25 @@ impl Default for Limits {
 pub(crate) fn allowance(grace: Duration, bytes: u64, min_rate: u32) -> Duration {
     let rate = u64::from(min_rate.max(1));
     grace + Duration::from_millis(bytes.saturating_mul(1000) / rate)
+}
+
+/// The least rate of a frame of `len` bytes while others wait for what it has reserved; see [`CROWDED_FRAME`].
+pub(crate) fn crowded_rate(len: u32, min_rate: u32) -> u32 {
+    let rate = u64::from(min_rate.max(1)) * u64::from(len.max(CROWDED_FRAME)) / u64::from(CROWDED_FRAME);
+    u32::try_from(rate).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_must_come_as_quickly_as_a_block_at_the_least_rate() {
+        assert_eq!(crowded_rate(MIB, MIN_RATE), MIN_RATE);
+        assert_eq!(crowded_rate(CROWDED_FRAME, MIN_RATE), MIN_RATE);
+        assert_eq!(crowded_rate(30 * MIB, MIN_RATE), 10 * MIN_RATE);
+        assert_eq!(crowded_rate(u32::MAX, u32::MAX), u32::MAX);
+        let whole = allowance(Duration::ZERO, u64::from(32 * MIB), crowded_rate(32 * MIB, MIN_RATE));
+        assert_eq!(whole.as_secs(), 48);
+    }
 }

@@ -1,6 +1,8 @@
 //! Framed streams: a `u32` big-endian length, then the body, with the rules against peers that stall.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use mina_p2p_wire::{Channel, Frame, Role, StreamId, frame};
@@ -8,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::budget::{FrameBudget, Reservation};
 use crate::connection::Shared;
-use crate::limits::{LARGE_FRAME, LARGE_FRAME_PREFIX, allowance};
+use crate::limits::{LARGE_FRAME, LARGE_FRAME_PREFIX, allowance, crowded_rate};
 use crate::memory::pipe;
 use crate::{CloseReason, StreamError};
 
@@ -18,6 +20,9 @@ pub const STREAM_DROPPED: u32 = 0;
 /// What is read or written between two looks at the clock. The least rate is checked in steps of this size, so a peer
 /// is at most one step ahead of the rule.
 const STEP: u64 = 64 * 1024;
+
+/// How often a frame that is slow is looked at, whether others wait for what it has reserved.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The first storage of a frame's body; it doubles as bytes arrive, up to the frame's length.
 const FIRST_STORAGE: usize = 16 * 1024;
@@ -233,12 +238,17 @@ impl Drop for SendStream {
 }
 
 /// A frame's body, with its share of the budget.
-#[derive(Debug)]
 pub struct ReceivedBody {
     /// The body, in one piece of its own.
     pub body: Bytes,
     /// Keep it as long as the body.
     pub reservation: Reservation,
+}
+
+impl std::fmt::Debug for ReceivedBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReceivedBody").field("len", &self.body.len()).finish_non_exhaustive()
+    }
 }
 
 /// The peer's sending side of a stream. Dropped before its end, the peer is told to stop.
@@ -310,7 +320,8 @@ impl RecvStream {
     ///
     /// # Errors
     /// [`StreamError::TooSlow`] when it comes on average slower than [`min_rate`](crate::Limits::min_rate) after
-    /// [`read_grace`](crate::Limits::read_grace); [`StreamError::TooLong`] when it is longer than its pool;
+    /// [`read_grace`](crate::Limits::read_grace), and, while other frames wait for the large pool, when one over
+    /// [`CROWDED_FRAME`](crate::limits::CROWDED_FRAME) comes slower than its share of that; [`StreamError::TooLong`] when it is longer than its pool;
     /// [`StreamError::Truncated`], [`StreamError::Reset`], [`StreamError::Closed`].
     pub async fn read_body(&mut self, len: u32, budget: &FrameBudget) -> Result<ReceivedBody, StreamError> {
         let shared = self.shared.clone();
@@ -343,11 +354,13 @@ impl RecvStream {
         reservation: &mut Reservation,
     ) -> Result<(), StreamError> {
         let shared = self.shared.clone();
-        let (start, before) = (Instant::now(), body.len());
+        let (start, before, watch) = (Instant::now(), body.len(), reservation.watch());
         while body.len() < end {
             let step_end = end.min(body.len() + STEP as usize);
             let due = (step_end - before) as u64;
-            let deadline = start + allowance(shared.limits.read_grace, due, shared.limits.min_rate);
+            let by = |rate| start + allowance(shared.limits.read_grace, due, rate);
+            let deadline = by(shared.limits.min_rate);
+            let wanted_by = by(crowded_rate(len, shared.limits.min_rate));
             let step = async {
                 while body.len() < step_end {
                     match self.half.read(step_end - body.len()).await {
@@ -369,9 +382,23 @@ impl RecvStream {
                 }
                 Ok(())
             };
-            if let Ok(result) = timeout_at(deadline, step).await {
-                result?;
-            } else {
+            let in_time = {
+                let mut step = pin!(step);
+                loop {
+                    let look = deadline.min(wanted_by.max(Instant::now() + LOOK));
+                    let came = timeout_at(look, step.as_mut()).await.ok().transpose()?.is_some();
+                    let now = Instant::now();
+                    let whole = came && step_end == len as usize;
+                    let gives_way = !whole && now >= wanted_by && watch.is_wanted();
+                    if gives_way || (!came && now >= deadline) {
+                        break false;
+                    }
+                    if came {
+                        break true;
+                    }
+                }
+            };
+            if !in_time {
                 return Err(StreamError::TooSlow {
                     got: body.len() as u64,
                     wanted: len.into(),

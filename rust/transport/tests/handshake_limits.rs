@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::raw::{self, Identity};
 use common::*;
 use mina_p2p_transport::quic::{ALPN, Endpoint};
-use mina_p2p_transport::{Limits, Listener, Transport};
+use mina_p2p_transport::{CloseReason, ConnectError, Limits, Listener, Transport};
 use tokio::net::UdpSocket;
 
 /// The first datagram of a new handshake, caught on its way.
@@ -36,7 +36,11 @@ enum Answer {
 
 /// Sends a handshake's first packet from 127.0.0.`host`. The socket must live on for the answer to be heard.
 async fn knock(host: u8, at: SocketAddr) -> (UdpSocket, Answer) {
-    let socket = UdpSocket::bind((IpAddr::V4(Ipv4Addr::new(127, 0, 0, host)), 0)).await.unwrap();
+    knock_from(Ipv4Addr::new(127, 0, 0, host), at).await
+}
+
+async fn knock_from(address: Ipv4Addr, at: SocketAddr) -> (UdpSocket, Answer) {
+    let socket = UdpSocket::bind((IpAddr::V4(address), 0)).await.unwrap();
     socket.send_to(&initial().await, at).await.unwrap();
     let mut datagram = [0; 2_000];
     socket.recv(&mut datagram).await.unwrap();
@@ -127,9 +131,52 @@ async fn handshakes_in_an_addresss_name_do_not_lock_it_out() {
 }
 
 #[tokio::test]
+async fn above_the_limit_of_a_subnet_an_address_of_it_must_be_proved() {
+    watchdog(async {
+        let (node, arrivals) = node(Limits { max_pending_per_subnet: 6, ..counted() });
+        let mut sockets = Vec::new();
+        for n in 0..6 {
+            let (socket, answer) = knock(10 + n, arrivals.local_addr()).await;
+            assert_eq!(answer, Answer::Initial);
+            sockets.push(socket);
+        }
+        assert_eq!(knock(99, arrivals.local_addr()).await.1, Answer::Retry);
+        let elsewhere = knock_from(Ipv4Addr::new(127, 0, 1, 99), arrivals.local_addr()).await;
+        assert_eq!(elsewhere.1, Answer::Initial);
+        assert_eq!(node.pending_handshakes(), 7);
+        // From the same subnet; it answers the Retry, and an invented handshake yields.
+        honest_peer_connects(&*arrivals).await;
+        assert_eq!(node.pending_handshakes(), 6);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subnet_that_answers_every_retry_gets_no_more_than_its_limit() {
+    watchdog(async {
+        let (node, arrivals) = node(Limits { max_pending_per_subnet: 2, ..counted() });
+        let (to, ours) = (address(peer(2), arrivals.local_addr()), hello());
+        let [first, second, third] = [3, 4, 5].map(|n| Quic.node(key(n), Limits::default()));
+        // Two that are through but for our word, which leaves them their places.
+        let both = async { tokio::join!(first.connect(&to, &ours), second.connect(&to, &ours)) };
+        let refused = async {
+            let _both = (arrivals.accept().await.unwrap(), arrivals.accept().await.unwrap());
+            assert_eq!(node.pending_handshakes(), 2);
+            failed(third.connect(&to, &ours).await)
+        };
+        let refused = tokio::select! {
+            _ = both => panic!("nobody was accepted"),
+            refused = refused => refused,
+        };
+        assert_eq!(refused, ConnectError::Closed(CloseReason::Capacity));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn loopback_is_exempt_by_default() {
     watchdog(async {
-        let limits = Limits { exempt_loopback: true, ..counted() };
+        let limits = Limits { exempt_loopback: true, max_pending_per_subnet: 4, ..counted() };
         let (node, arrivals) = node(limits);
         let mut sockets = Vec::new();
         for _ in 0..8 {
@@ -144,7 +191,6 @@ async fn loopback_is_exempt_by_default() {
 
 #[tokio::test]
 async fn over_the_cap_handshakes_are_refused_with_a_reason() {
-    use mina_p2p_transport::{CloseReason, ConnectError};
     watchdog(async {
         let limits = Limits { max_pending_handshakes: 2, ..counted() };
         let (_node, arrivals) = node(limits);

@@ -213,6 +213,46 @@ async fn peers_that_send_more_of_a_large_frame_stay_inside_the_budget() {
     assert!(figures.storage_peak <= u64::from(LONGEST_BLOCK) + 100 * 2 * sent as u64);
 }
 
+/// Eight peers take the whole large pool and send at a rate that is allowed while nobody else needs it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_that_hold_the_large_pool_at_the_least_rate_give_way_to_one_that_waits() {
+    watchdog(async {
+        // 32 MiB would take them 64 s, 6 s if others wait.
+        let node = Node::new(strict());
+        let budget = FrameBudget::default();
+        let mut slow = tokio::task::JoinSet::new();
+        for n in 1..=8 {
+            let peer = node.bare_peer(key(n)).await;
+            let budget = budget.clone();
+            slow.spawn(async move {
+                let (mut send, mut recv) = peer.stream(&frame::head(LONGEST_BLOCK)).await;
+                let len = recv.read_head().await.unwrap().unwrap();
+                let trickle = async {
+                    loop {
+                        // Twice the least rate.
+                        send.write_all(&[1; 100 << 10]).await.unwrap();
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                };
+                let error = tokio::select! {
+                    body = recv.read_body(len, &budget) => body.map(|_| "came").unwrap_err(),
+                    () = trickle => unreachable!("it goes on for ever"),
+                };
+                (error, peer)
+            });
+        }
+        while budget.figures().large_reserved < budget.figures().large_total {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // While nobody waits they may go on.
+        assert!(tokio::time::timeout(Duration::from_secs(3), slow.join_next()).await.is_err());
+        let _waited = budget.reserve(peer(99), 3 * MIB).await.unwrap();
+        let (error, _peer) = slow.join_next().await.unwrap().unwrap();
+        assert!(matches!(error, StreamError::TooSlow { .. }), "{error}");
+    })
+    .await;
+}
+
 /// What the peer may send on `streams` streams that we do not read. A slow machine can only make it less.
 async fn sent_ahead(bare: &quinn::Connection, streams: usize) -> usize {
     let mut sent = 0;

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use mina_p2p_protocol::router::ConnectionId;
+use mina_p2p_protocol::router::{ConnectionId, PROBE_TIMEOUT};
 use mina_p2p_protocol::{
     Answer, IncomingId, Output, Processed, Request, RequestFailure, RequestId, ResetReason, RespondError, Response,
     Session, StreamEnd, Time, Violation,
@@ -151,8 +151,8 @@ impl Link {
                 }
             }
         });
-        // The sender goes when the connection ends.
-        lives.await.unwrap_or(false)
+        // The sender goes when the connection ends; should that have been before it was put there, time ends the wait.
+        tokio::time::timeout(2 * PROBE_TIMEOUT, lives).await.is_ok_and(|lives| lives.unwrap_or(false))
     }
 
     /// If this is the end of a probe: tells who waits for it.
@@ -269,6 +269,10 @@ impl Link {
     async fn read(self: Arc<Link>, core: &Arc<Core>, stream: StreamId, mut recv: RecvStream) {
         loop {
             self.written(stream).await;
+            if stream.role == Role::Server && stream.channel.is_rpc() {
+                // A request that is cancelled frees its place at once, but its events wait for the user.
+                core.events.room().await;
+            }
             match self.read_frame(core, stream, &mut recv).await {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -352,7 +356,14 @@ impl Link {
         }
         driven.reads_body(stream, false);
         driven.session.handle_message(core.now(), stream, body)?;
-        self.drain(core, &mut driven, Some(reservation));
+        let reservation = match driven.streams.get_mut(&stream) {
+            Some(outbox) if stream.role == Role::Server && stream.channel.is_rpc() => {
+                outbox.request.get_or_insert(reservation);
+                None
+            }
+            _ => Some(reservation),
+        };
+        self.drain(core, &mut driven, reservation);
         Ok(())
     }
 

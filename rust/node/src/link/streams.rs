@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mina_p2p_protocol::{IncomingId, RequestId, Session, Time};
-use mina_p2p_transport::SendStream;
+use mina_p2p_transport::{Reservation, SendStream};
 use mina_p2p_wire::{Frame, StreamId};
 use tokio::task::AbortHandle;
 
@@ -40,6 +40,12 @@ impl Driven {
         }
     }
 
+    /// What a request of the peer's takes of the frame budget.
+    pub(crate) fn take_reservation(&mut self, incoming: IncomingId) -> Option<Reservation> {
+        let stream = self.session.request_stream(incoming)?;
+        self.streams.get_mut(&stream)?.request.take()
+    }
+
     /// Forgets a stream that has ended in both directions.
     pub(super) fn sweep(&mut self, stream: StreamId) {
         let over = |outbox: &Outbox| outbox.reader.is_none() && matches!(outbox.writer, Writer::Done);
@@ -60,11 +66,13 @@ pub(super) struct Outbox {
     pub(super) reader: Option<AbortHandle>,
     /// The reader is inside a frame's body.
     pub(super) in_body: bool,
+    /// What the peer's request takes of the frame budget, until the user is told of it: it may wait for the peer's rate.
+    pub(super) request: Option<Reservation>,
 }
 
 impl Outbox {
     pub(super) fn new(writer: Writer) -> Outbox {
-        Outbox { frames: VecDeque::new(), fin: false, writer, reader: None, in_body: false }
+        Outbox { frames: VecDeque::new(), fin: false, writer, reader: None, in_body: false, request: None }
     }
 }
 

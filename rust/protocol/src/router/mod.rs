@@ -44,7 +44,7 @@ use self::slots::Slots;
 /// seconds in which a QUIC connection must authenticate, since each of two crossed dials may take that long.
 pub const CROSSING_WINDOW: Duration = Duration::from_secs(10);
 
-/// How long an existing connection may leave a ping unanswered before it yields to a new one (DESIGN section 5).
+/// How long an existing connection may leave a ping unanswered before it yields to a new one.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long an incoming connection is held for our own crossed dial. Well inside the dialer's five seconds, so that
@@ -206,6 +206,10 @@ impl Router {
         };
         if replaces.is_some() {
             self.forget(peer);
+        } else if let Err(refusal) = self.slots.check_outbound(self.links.len()) {
+            // There was a slot when the dial began, which peers that dialed us have taken meanwhile.
+            self.dials.failed(now, peer);
+            return Admission::Refuse(refusal);
         }
         Admission::Accept { id: self.link(now, peer, Dialer::Us, remote.ip()), replaces }
     }
@@ -244,10 +248,12 @@ impl Router {
         } else if !held && self.own > peer && self.dials.is_active(peer) {
             return Ok(Admission::Hold { until: now + HOLD_MAX });
         }
+        // Before the existing one is forgotten: if there is no slot for the new one, the existing one stays.
+        let others = self.links.len() - usize::from(replaces.is_some());
+        self.slots.check_inbound(remote, others)?;
         if replaces.is_some() {
             self.forget(peer);
         }
-        self.slots.check_inbound(remote, self.links.len())?;
         Ok(Admission::Accept { id: self.link(now, peer, Dialer::Peer, remote), replaces })
     }
 

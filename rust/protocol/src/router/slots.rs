@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::Refusal;
 
-/// Limits on connections (DESIGN section 8).
+/// Limits on connections (docs/LIMITS.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotLimits {
     /// Connections in all.

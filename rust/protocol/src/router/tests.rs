@@ -244,6 +244,43 @@ fn dials_count_against_the_slots_until_they_end() {
 }
 
 #[test]
+fn a_connection_stays_when_the_crossed_one_that_would_replace_it_finds_no_slot() {
+    let config = RouterConfig {
+        own: peer(1),
+        slots: SlotLimits { inbound: 0, ..SlotLimits::default() },
+        initial_peers: vec![address(2)],
+        seed: 0,
+    };
+    let mut router = Router::new(config, Time::ZERO);
+    let due = router.due_dial(Time::ZERO).unwrap();
+    let dial = router.start_dial(Time::ZERO, &due).unwrap();
+    let (id, _) = accepted(router.dial_authenticated(Time::ZERO, dial, remote("10.0.0.2")));
+    let crossed = router.incoming(Time::ZERO, peer(2), remote("10.0.0.2"), false);
+    assert!(matches!(crossed, Admission::Refuse(Refusal::Capacity { .. })), "{crossed:?}");
+    assert_eq!(router.connection(peer(2)), Some(id));
+    // And when it ends, the peer is dialed again.
+    router.disconnected(Time::ZERO, peer(2), id);
+    assert!(router.next_dial_at().is_some());
+}
+
+#[test]
+fn dials_and_peers_that_dial_us_together_stay_inside_the_limit() {
+    let mut router = router_of(250, &[1]);
+    let dials: Vec<_> = (1..=100).map(|n| router.start_dial(Time::ZERO, &address(n)).unwrap()).collect();
+    for n in 101..=164 {
+        accepted(router.incoming(Time::ZERO, peer(n), remote("127.0.0.1"), false));
+    }
+    for (n, dial) in dials.into_iter().rev().enumerate() {
+        let admission = router.dial_authenticated(Time::ZERO, dial, remote("127.0.0.1"));
+        let full = Admission::Refuse(Refusal::Capacity { slot: "peers", taken: 100, limit: 100 });
+        assert_eq!(admission == full, n >= 36, "{admission:?}");
+    }
+    assert_eq!(router.peers().count(), 100);
+    // Peer 1, a configured one, found no slot: it is dialed again.
+    assert!(router.next_dial_at().is_some());
+}
+
+#[test]
 fn bans_refuse_until_they_expire_or_are_lifted() {
     let mut router = router_of(1, &[]);
     let (id, _) = accepted(router.incoming(Time::ZERO, peer(2), remote("10.1.1.1"), false));

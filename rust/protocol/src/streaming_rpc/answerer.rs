@@ -167,6 +167,10 @@ impl Answerer {
         Some(pull)
     }
 
+    pub(crate) fn stream_of(&self, incoming: IncomingId) -> Option<StreamId> {
+        self.pulls.iter().find(|pull| pull.incoming == incoming).map(|pull| pull.stream)
+    }
+
     /// Takes up the first request, if none is served and the rate allows it.
     pub(crate) fn take_up(&mut self, now: Time, rate: &mut Rate, out: &mut Outbox) {
         self.rate_allows_at = None;

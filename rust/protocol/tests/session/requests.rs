@@ -8,10 +8,10 @@ use mina_p2p_protocol::{
     RequestError, RequestFailure, RequestId, ResetReason, RespondError, Response, SLOT_HELD, StreamEnd, TimeoutReason,
 };
 use mina_p2p_wire::message::{Capabilities, ExtensionError, ExtensionMessage, RpcMessage, RpcRequest, RpcResponse};
-use mina_p2p_wire::{Channel, Role};
+use mina_p2p_wire::{Address, Channel, Host, Role, Signaling};
 
 use crate::lone::{Lone, Peer, config};
-use crate::things::{job_id, state_hash, transaction_hash};
+use crate::things::{self, job_id, state_hash, transaction_hash};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -101,6 +101,24 @@ fn what_the_peer_does_not_have_is_an_answer() {
         let id = ask(&mut lone, block(1));
         lone.to(Role::Puller, id.0, RpcMessage::Response { id: id.0, response: None }).unwrap();
         assert_eq!(lone.take_events(), [Event::Response { id, answer: Ok(Answer::Rpc(None)) }]);
+    }
+}
+
+#[test]
+fn the_old_node_is_told_no_address_that_it_cannot_read() {
+    let id = things::peer(9);
+    let host = "10.0.0.1".parse::<Host>().unwrap();
+    let quic = Address::Quic { peer_id: id, host: host.clone(), port: 1 };
+    let rtc = Address::WebRtc { peer_id: id, signaling: Signaling::Http { host, port: 2 } };
+    for peer in Peer::ALL {
+        let mut lone = Lone::new(peer);
+        lone.to(Role::Server, 0, RpcMessage::Request { id: 0, request: RpcRequest::InitialPeers }).unwrap();
+        let answer = RpcResponse::InitialPeers(vec![quic.clone(), rtc.clone()]);
+        lone.session.respond(lone.now, IncomingId(0), Response::Rpc(Some(answer))).unwrap();
+        lone.drain();
+        let told = if peer == Peer::Old { vec![rtc.clone()] } else { vec![quic.clone(), rtc.clone()] };
+        let response = Some(RpcResponse::InitialPeers(told));
+        assert_eq!(lone.take_rpcs(), [RpcMessage::Response { id: 0, response }]);
     }
 }
 

@@ -1,7 +1,7 @@
-//! Who may begin a handshake: limits on pending handshakes, in all and per address.
+//! Who may begin a handshake: limits on pending handshakes, in all, per address and per subnet.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -11,8 +11,8 @@ use crate::Limits;
 /// Pending handshakes of one endpoint.
 ///
 /// An address that was not proved may be anyone's invention, so it must not take places from those who proved theirs:
-/// above [`Limits::retry_threshold`] and above the limit of an address it is asked for proof (Retry), and where an
-/// address is full, one that was not proved yields to one that is.
+/// above [`Limits::retry_threshold`] and above the limits of an address and of a subnet it is asked for proof (Retry),
+/// and where an address or a subnet is full, one that was not proved yields to one that is.
 #[derive(Debug)]
 pub(super) struct Admission {
     limits: Arc<Limits>,
@@ -22,7 +22,7 @@ pub(super) struct Admission {
 #[derive(Debug, Default)]
 struct State {
     total: usize,
-    /// By address (IPv6: by /64, which is one subscriber).
+    /// By [subnet]; few of each, so its addresses are counted where they stand.
     places: HashMap<IpAddr, Vec<Held>>,
     next: u64,
 }
@@ -31,6 +31,8 @@ struct State {
 #[derive(Debug)]
 struct Held {
     number: u64,
+    /// The [subscriber].
+    address: IpAddr,
     proved: bool,
     evicted: Arc<Notify>,
 }
@@ -49,7 +51,7 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Place {
     admission: Arc<Admission>,
-    address: IpAddr,
+    subnet: IpAddr,
     number: u64,
     evicted: Arc<Notify>,
 }
@@ -63,7 +65,7 @@ impl Admission {
     pub(super) fn judge(self: &Arc<Self>, address: IpAddr, proved: bool) -> Verdict {
         let limits = &self.limits;
         let exempt = limits.exempt_loopback && address.to_canonical().is_loopback();
-        let address = subscriber(address);
+        let (address, subnet) = (subscriber(address), subnet(address));
         let mut state = self.state();
         let State { total, places, next } = &mut *state;
         if *total >= limits.max_pending_handshakes {
@@ -72,14 +74,17 @@ impl Admission {
         if !proved && *total >= limits.retry_threshold {
             return Verdict::Retry;
         }
-        let here = places.get(&address).map_or(0, Vec::len);
-        if !exempt && here >= limits.max_pending_per_address {
+        let here = places.get(&subnet).map_or(&[][..], Vec::as_slice);
+        let of_address = here.iter().filter(|held| held.address == address).count();
+        let address_full = of_address >= limits.max_pending_per_address;
+        if !exempt && (address_full || here.len() >= limits.max_pending_per_subnet) {
             if !proved {
                 return Verdict::Retry;
             }
-            let unproved = places
-                .get_mut(&address)
-                .and_then(|held| Some(held.swap_remove(held.iter().position(|held| !held.proved)?)));
+            // Where the address itself is full, no other address of the subnet yields to it.
+            let yields = |held: &Held| !held.proved && (!address_full || held.address == address);
+            let unproved =
+                places.get_mut(&subnet).and_then(|held| Some(held.swap_remove(held.iter().position(yields)?)));
             let Some(unproved) = unproved else {
                 return Verdict::Refuse;
             };
@@ -90,8 +95,8 @@ impl Admission {
         *next += 1;
         *total += 1;
         let evicted = Arc::new(Notify::new());
-        places.entry(address).or_default().push(Held { number, proved, evicted: evicted.clone() });
-        Verdict::Admit(Place { admission: self.clone(), address, number, evicted })
+        places.entry(subnet).or_default().push(Held { number, address, proved, evicted: evicted.clone() });
+        Verdict::Admit(Place { admission: self.clone(), subnet, number, evicted })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -108,7 +113,7 @@ impl Place {
     /// The handshake was completed, which proves the address.
     pub(super) fn proved(&self) {
         let mut state = self.admission.state();
-        let held = state.places.get_mut(&self.address);
+        let held = state.places.get_mut(&self.subnet);
         if let Some(held) = held.and_then(|held| held.iter_mut().find(|held| held.number == self.number)) {
             held.proved = true;
         }
@@ -124,7 +129,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.admission.state();
         let State { total, places, .. } = &mut *state;
-        let Some(held) = places.get_mut(&self.address) else {
+        let Some(held) = places.get_mut(&self.subnet) else {
             return;
         };
         // Not there when it was evicted.
@@ -133,7 +138,7 @@ impl Drop for Place {
             *total -= 1;
         }
         if held.is_empty() {
-            places.remove(&self.address);
+            places.remove(&self.subnet);
         }
     }
 }
@@ -149,6 +154,20 @@ fn subscriber(address: IpAddr) -> IpAddr {
     }
 }
 
+/// What counts as one subnet: an IPv4 /24, or an IPv6 /48, which is what one operator is easily given.
+fn subnet(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            Ipv4Addr::new(a, b, c, 0).into()
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,8 +176,14 @@ mod tests {
         Admission::new(Arc::new(limits))
     }
 
+    /// Each of a subnet of its own.
     fn address(n: u32) -> IpAddr {
-        IpAddr::V4((0x0808_0000 + n).into())
+        IpAddr::V4((0x0808_0000 + (n << 8)).into())
+    }
+
+    /// Of one IPv4 /24.
+    fn neighbour(n: u8) -> IpAddr {
+        IpAddr::V4([9, 9, 9, n].into())
     }
 
     fn admit(verdict: Verdict) -> Place {
@@ -221,13 +246,59 @@ mod tests {
         let address = |n: u16| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 2, n, n, n, n));
         let _places: Vec<_> = (0..4).map(|n| admit(admission.judge(address(n), true))).collect();
         assert!(matches!(admission.judge(address(9), true), Verdict::Refuse));
-        let mapped = IpAddr::V6(std::net::Ipv4Addr::new(8, 8, 8, 8).to_ipv6_mapped());
+        let mapped = IpAddr::V6(Ipv4Addr::new(8, 8, 8, 8).to_ipv6_mapped());
         assert_eq!(subscriber(mapped), IpAddr::V4([8, 8, 8, 8].into()));
+        assert_eq!(subnet(mapped), IpAddr::V4([8, 8, 8, 0].into()));
     }
 
     #[test]
-    fn loopback_is_exempt_from_the_address_limit_only() {
-        let admission = admission(Limits::default());
+    fn pending_handshakes_are_capped_per_subnet() {
+        let v6 = |n: u8| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, n.into(), 0, 0, 0, 1));
+        let elsewhere = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1));
+        let of_subnets: [(&dyn Fn(u8) -> IpAddr, IpAddr); 2] = [(&neighbour, address(1)), (&v6, elsewhere)];
+        for (of_subnet, elsewhere) in of_subnets {
+            let admission = admission(Limits::default());
+            let mut places: Vec<_> = (0..32).map(|n| admit(admission.judge(of_subnet(n), true))).collect();
+            assert!(matches!(admission.judge(of_subnet(99), false), Verdict::Retry));
+            assert!(matches!(admission.judge(of_subnet(99), true), Verdict::Refuse));
+            let other = admit(admission.judge(elsewhere, true));
+            places.pop();
+            places.push(admit(admission.judge(of_subnet(99), true)));
+            assert!(matches!(admission.judge(of_subnet(100), true), Verdict::Refuse));
+            drop((places, other));
+            assert_eq!(admission.pending(), 0);
+            assert!(admission.state().places.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_full_subnet_asks_for_proof_below_the_threshold() {
+        let admission = admission(Limits { max_pending_per_subnet: 2, ..Limits::default() });
+        let _places = [1, 2].map(|n| admit(admission.judge(neighbour(n), false)));
+        assert!(matches!(admission.judge(neighbour(3), false), Verdict::Retry));
+        admit(admission.judge(address(1), false));
+    }
+
+    #[tokio::test]
+    async fn invented_handshakes_yield_to_the_owner_of_another_address_of_their_subnet() {
+        let admission = admission(Limits { max_pending_per_subnet: 5, ..Limits::default() });
+        let [invented, proved] =
+            [(1, false), (2, true)].map(|(n, proved)| admit(admission.judge(neighbour(n), proved)));
+        let others = [(); 3].map(|()| admit(admission.judge(neighbour(2), true)));
+        // Its own address is full of proved ones: nobody else's place is taken for it.
+        assert!(matches!(admission.judge(neighbour(2), true), Verdict::Refuse));
+        let owner = admit(admission.judge(neighbour(3), true));
+        invented.evicted().await;
+        assert_eq!(admission.pending(), 5);
+        assert!(matches!(admission.judge(neighbour(4), true), Verdict::Refuse));
+        drop((invented, proved, others, owner));
+        assert_eq!(admission.pending(), 0);
+        assert!(admission.state().places.is_empty());
+    }
+
+    #[test]
+    fn loopback_is_exempt_from_the_limits_of_addresses_and_subnets_only() {
+        let admission = admission(Limits { max_pending_per_subnet: 8, ..Limits::default() });
         let loopback = IpAddr::V4([127, 0, 0, 1].into());
         let _places: Vec<_> = (0..32).map(|_| admit(admission.judge(loopback, false))).collect();
         assert!(matches!(admission.judge(loopback, false), Verdict::Retry));
