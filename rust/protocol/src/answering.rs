@@ -35,6 +35,8 @@ struct Pending {
     id: u64,
     /// Of which kind the answer is to be; none for an answer by name.
     kind: Option<RpcKind>,
+    /// The longest answer that may be sent: by our limits, and for one by name by what the peer accepts.
+    max: u32,
     deadline: Time,
     /// Until it is taken up.
     waits: Option<Waits>,
@@ -125,7 +127,8 @@ impl Answering {
         let kind = request.kind();
         let deadline = now + answer_time(rpc_deadline(kind));
         let waits = Waits { cost: rpc_cost(kind), turn: Turn::Ask(IncomingRequest::Rpc(request)) };
-        self.arrived(incoming, Pending { stream, id, kind: Some(kind), deadline, waits: Some(waits) })
+        let max = answer_max(&self.limits, kind);
+        self.arrived(incoming, Pending { stream, id, kind: Some(kind), max, deadline, waits: Some(waits) })
     }
 
     pub(crate) fn extension(
@@ -134,6 +137,7 @@ impl Answering {
         incoming: IncomingId,
         stream: StreamId,
         id: u64,
+        max_answer: u32,
         (name, version, body): (String, u32, Bytes),
     ) -> Result<(), Rule> {
         let deadline = now + answer_time(EXTENSION_DEADLINE_MAX);
@@ -142,7 +146,8 @@ impl Answering {
             Ok(()) => Turn::Ask(IncomingRequest::Extension { name, version, body }),
             Err(error) => Turn::Refuse(error),
         };
-        self.arrived(incoming, Pending { stream, id, kind: None, deadline, waits: Some(Waits { cost, turn }) })
+        let max = max_answer.min(self.limits.extension_answer);
+        self.arrived(incoming, Pending { stream, id, kind: None, max, deadline, waits: Some(Waits { cost, turn }) })
     }
 
     fn arrived(&mut self, incoming: IncomingId, pending: Pending) -> Result<(), Rule> {
@@ -212,17 +217,17 @@ impl Answering {
             return Err(RespondError::Gone);
         }
         let response = self.readable(response);
-        let kind = self.pending.get(&incoming).and_then(|pending| pending.kind);
+        let Some(Pending { kind, max, .. }) = self.pending.get(&incoming) else { return Err(RespondError::Gone) };
         let (len, max) = match (&response, kind) {
             (Response::Rpc(None), Some(_)) | (Response::Extension(Err(_)), None) => (0, 0),
-            (Response::Rpc(Some(answer)), Some(kind)) if answer.kind() == kind => {
-                (response_len(answer), answer_max(&self.limits, kind))
+            (Response::Rpc(Some(answer)), Some(kind)) if answer.kind() == *kind => {
+                (response_len(answer), *max as usize)
             }
-            (Response::Extension(Ok(body)), None) => (body.len(), self.limits.extension_answer),
+            (Response::Extension(Ok(body)), None) => (body.len(), *max as usize),
             _ => return Err(RespondError::WrongKind),
         };
-        if len > max as usize {
-            return Err(RespondError::TooLong { len, max: max as usize });
+        if len > max {
+            return Err(RespondError::TooLong { len, max });
         }
         if let Some(pending) = self.close(incoming) {
             self.send(&pending, response, out);

@@ -50,9 +50,7 @@ impl Ask {
     fn frame_max(&self, limits: &SessionLimits) -> u32 {
         match self {
             Ask::Rpc(request) => answer_max(limits, request.kind()).saturating_add(MAX_RPC_RESPONSE_HEAD_LEN as u32),
-            Ask::Extension { max_answer, .. } => {
-                (*max_answer).min(limits.extension_answer).saturating_add(EXTENSION_ANSWER_HEAD)
-            }
+            Ask::Extension { max_answer, .. } => max_answer.saturating_add(EXTENSION_ANSWER_HEAD),
         }
     }
 
@@ -66,8 +64,8 @@ impl Ask {
     fn into_frame(self, id: u64) -> Frame {
         match self {
             Ask::Rpc(request) => RpcMessage::Request { id, request }.encode(),
-            Ask::Extension { name, version, body, .. } => {
-                ExtensionMessage::Request { id, name, version, body }.encode()
+            Ask::Extension { name, version, body, max_answer, .. } => {
+                ExtensionMessage::Request { id, name, version, max_answer, body }.encode()
             }
         }
     }
@@ -215,9 +213,16 @@ impl Asking {
         let of_stream =
             |sent: &&Sent| sent.channel == stream.channel && (!self.terms.per_role() || id == stream.request);
         let sent = self.sent.get(&id).filter(of_stream).ok_or(Rule::UnknownRequest { id })?;
-        if len > sent.frame_max as usize {
-            let len = u32::try_from(len).unwrap_or(u32::MAX);
-            return Err(Rule::FrameTooLong { len, allowed: sent.frame_max });
+        let allowed = match &answer {
+            // What a frame may have more than that is for the text of a failure.
+            Answer::Extension(Ok(body)) => {
+                len.saturating_sub(body.len()) + sent.frame_max.saturating_sub(EXTENSION_ANSWER_HEAD) as usize
+            }
+            _ => sent.frame_max as usize,
+        };
+        if len > allowed {
+            let [len, allowed] = [len, allowed].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
+            return Err(Rule::FrameTooLong { len, allowed });
         }
         if let Some(came) = came
             && came != sent.kind

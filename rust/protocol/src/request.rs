@@ -135,7 +135,7 @@ pub enum RespondError {
     /// It is not the kind that was asked for. The request still waits.
     #[error("an answer of another kind than the request")]
     WrongKind,
-    /// It is longer than a peer accepts. The request still waits.
+    /// It is longer than our limits allow, or than the peer accepts. The request still waits.
     #[error("an answer of {len} bytes where {max} are allowed")]
     TooLong {
         /// Its length.

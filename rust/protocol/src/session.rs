@@ -210,9 +210,10 @@ impl Session {
     fn handle_extension(&mut self, now: Time, stream: StreamId, body: Bytes) -> Result<(), Rule> {
         let len = body.len();
         match self.terms.read(body, ExtensionMessage::decode)? {
-            ExtensionMessage::Request { id, name, version, body } => {
+            ExtensionMessage::Request { id, name, version, max_answer, body } => {
                 let incoming = self.incoming_id();
-                self.answering.extension(now, incoming, stream, id, (name.to_string(), version, body))
+                let call = (name.to_string(), version, body);
+                self.answering.extension(now, incoming, stream, id, max_answer, call)
             }
             ExtensionMessage::Response { id, result } => {
                 let came = (id, len, Some(Kind::Extension));
@@ -326,6 +327,7 @@ impl Session {
                 if len > max {
                     return Err(RequestError::BodyTooLong { len, max });
                 }
+                let max_answer = max_answer.min(self.limits.extension_answer);
                 self.asking.ask(now, id, Ask::Extension { name, version, body, max_answer, deadline }, &mut self.out);
             }
         }

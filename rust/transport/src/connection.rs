@@ -140,7 +140,7 @@ impl Shared {
     }
 }
 
-/// A large frame is read or waits for its budget.
+/// A large frame is read, or one over [`CONTROL_FRAME`](crate::limits::CONTROL_FRAME) waits for its budget.
 pub(crate) struct LargeFrame<'a>(&'a Shared);
 
 impl Drop for LargeFrame<'_> {

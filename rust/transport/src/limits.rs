@@ -55,7 +55,7 @@ pub const PENDING_RECEIVE_WINDOW: u32 = 64 * KIB;
 /// Credit of a connection on which no large frame is read.
 pub const RECEIVE_WINDOW: u32 = 2 * MIB;
 
-/// Credit of a connection on which a large frame is read or waits for its budget.
+/// Credit of a connection on which a large frame is read or any over [`CONTROL_FRAME`] waits for its budget.
 pub const LARGE_RECEIVE_WINDOW: u32 = 8 * MIB;
 
 /// Credit of one stream: 100 Mbit/s over a round trip of 84 ms.
@@ -85,8 +85,7 @@ pub const RETRY_THRESHOLD: usize = 32;
 pub const MAX_PENDING_PER_ADDRESS: usize = 4;
 
 /// Pending handshakes of one IPv4 /24 or one IPv6 /48: eight addresses with [`MAX_PENDING_PER_ADDRESS`] each, an eighth
-/// of [`MAX_PENDING_HANDSHAKES`]. Whoever answers every Retry from one subnet leaves 224 places to others. In 5 s
-/// ([`AUTHENTICATION_TIMEOUT`]) they are free again, so a subnet of honest nodes that start at once is through in a few.
+/// of [`MAX_PENDING_HANDSHAKES`]. Whoever answers every Retry from one subnet leaves 224 places to others.
 pub const MAX_PENDING_PER_SUBNET: usize = 32;
 
 /// Addresses of one domain name that are tried, in the resolver's order.

@@ -1,7 +1,9 @@
 //! Framed streams: a `u32` big-endian length, then the body, with the rules against peers that stall.
 
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -338,7 +340,17 @@ impl RecvStream {
             self.fill(&mut body, len as usize, len, &mut whole).await?;
             whole
         } else {
-            let mut whole = shared.or_closed(budget.reserve(shared.peer, len)).await?;
+            let mut whole = {
+                let mut reserved = pin!(shared.or_closed(budget.reserve(shared.peer, len)));
+                match poll_fn(|cx| Poll::Ready(reserved.as_mut().poll(cx))).await {
+                    Poll::Ready(whole) => whole?,
+                    Poll::Pending => {
+                        // What it sent ahead must not take the credit of the frames that it waits for.
+                        let _credit = shared.large_frame();
+                        reserved.await?
+                    }
+                }
+            };
             self.fill(&mut body, len as usize, len, &mut whole).await?;
             whole
         };

@@ -60,6 +60,7 @@ scenarios! {
     a_peer_that_stops_reading_is_stalled
     a_large_frame_waits_for_the_budget_without_being_slow
     large_frames_of_one_peer_take_turns_and_starve_nobody
+    smaller_frames_that_wait_for_the_budget_starve_nobody
     a_frame_over_the_budget_is_refused
 }
 
@@ -433,6 +434,40 @@ async fn large_frames_of_one_peer_take_turns_and_starve_nobody(kind: &impl Kind)
     let figures = budget.figures();
     assert!(figures.large_peak <= (4 * MIB + FRAMES) as u64);
     assert_eq!((figures.large_reserved, figures.large_waiting), (0, 0));
+}
+
+async fn smaller_frames_that_wait_for_the_budget_starve_nobody(kind: &impl Kind) {
+    // As many as a session has in flight, of which the budget takes one.
+    const FRAMES: usize = 7;
+    let pair = Pair::new(kind, Limits::default()).await;
+    let budget = FrameBudget::new(0, MIB as u32);
+    let held = budget.reserve(peer(9), MIB as u32).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..FRAMES {
+        let stream = StreamId { request: n as u64, ..puller(Channel::Rpc) };
+        let ((mut send, recv), (their_send, mut their_recv)) = pair.stream(stream).await;
+        let (answer, budget) = (pattern(MIB - n), budget.clone());
+        tasks.spawn(async move {
+            let (written, got) = tokio::join!(send.write(frame(answer.clone())), read(&mut their_recv, &budget));
+            written.unwrap();
+            assert!(got == answer);
+            drop((recv, their_send));
+        });
+    }
+    // Until as much was sent ahead as a connection has credit for without large frames. (In memory streams have no credit
+    // in common, and nothing is counted.)
+    let sent_ahead = || {
+        let stats = pair.accepted.stats();
+        stats.datagrams_received == 0 || stats.bytes_received >= u64::from(mina_p2p_transport::limits::RECEIVE_WINDOW)
+    };
+    while !sent_ahead() {
+        tokio::task::yield_now().await;
+    }
+    drop(held);
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    assert_eq!(budget.figures().small_reserved, 0);
 }
 
 async fn a_frame_over_the_budget_is_refused(kind: &impl Kind) {

@@ -139,7 +139,8 @@ fn a_part_out_of_order() {
 #[test]
 fn a_request_by_name_without_a_name() {
     let named = framed(
-        &ExtensionMessage::Request { id: 1, name: "n".parse().unwrap(), version: 1, body: Bytes::new() }.encode(),
+        &ExtensionMessage::Request { id: 1, name: "n".parse().unwrap(), version: 1, max_answer: 9, body: Bytes::new() }
+            .encode(),
     );
     // Tag, id, the name's length, the name.
     let mut nameless = named;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mina_p2p::message::{Capabilities, ExtensionError};
 use mina_p2p::{
     Answer, CommandError, ExtensionService, IncomingRequest, PeerId, Request, RequestError, RequestFailure, RequestId,
-    Response,
+    RespondError, Response,
 };
 
 use crate::common::{TestNode, connect, round_trip, secret};
@@ -68,6 +68,20 @@ fn an_answer_of_32_mib_comes_whole() {
     let answer: Bytes = (0..32u32 << 20).map(|n| (n % 251) as u8).collect();
     b.node.respond(responder, Response::Extension(Ok(answer.clone()))).unwrap();
     assert!(outcome(&mut a, id).unwrap() == answer);
+}
+
+#[test]
+fn an_answer_that_the_caller_does_not_accept_is_refused_to_its_giver_alone() {
+    let (mut a, mut b) = pair();
+    let Request::Extension { name, version, body, deadline, .. } = call(NAME, 1, Bytes::new()) else { unreachable!() };
+    let id = a.ask(b.id(), Request::Extension { name, version, body, max_answer: 100, deadline });
+    let (responder, _) = b.asked();
+    let long = b.node.respond(responder, Response::Extension(Ok(vec![0; 101].into())));
+    assert_eq!(long, Err(CommandError::Respond(RespondError::TooLong { len: 101, max: 100 })));
+    let error = ExtensionError::Failed("too long".to_owned());
+    b.node.respond(responder, Response::Extension(Err(error.clone()))).unwrap();
+    assert_eq!(outcome(&mut a, id), Err(error));
+    round_trip(&mut a, &mut b);
 }
 
 #[test]

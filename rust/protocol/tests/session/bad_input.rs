@@ -468,7 +468,13 @@ fn channels_that_are_not_spoken_are_refused() {
         }
     }
     let mut lone = Lone::new(Peer::Old);
-    let request = ExtensionMessage::Request { id: 0, name: "echo".parse().unwrap(), version: 1, body: Bytes::new() };
+    let request = ExtensionMessage::Request {
+        id: 0,
+        name: "echo".parse().unwrap(),
+        version: 1,
+        max_answer: 100,
+        body: Bytes::new(),
+    };
     assert_eq!(lone.to(Role::Server, 0, request), Err(Rule::ChannelNotSupported));
 }
 

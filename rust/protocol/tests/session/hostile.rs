@@ -261,7 +261,7 @@ impl Siege {
             }
             18 => {
                 let name = if random.one_in(2) { "echo" } else { "other" }.parse().unwrap();
-                ExtensionMessage::Request { id: number, name, version: 1, body }.into()
+                ExtensionMessage::Request { id: number, name, version: 1, max_answer: 100, body }.into()
             }
             _ => {
                 let result = if random.one_in(2) { Ok(body) } else { Err(ExtensionError::Busy) };

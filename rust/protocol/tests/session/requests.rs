@@ -5,9 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use mina_p2p_protocol::{
     Answer, CancelReason, EXTENSION_DEADLINE_MAX, Event, IncomingId, IncomingRequest, REQUESTS_MAX, Request,
-    RequestError, RequestFailure, RequestId, ResetReason, RespondError, Response, SLOT_HELD, StreamEnd, TimeoutReason,
+    RequestError, RequestFailure, RequestId, ResetReason, RespondError, Response, Rule, SLOT_HELD, StreamEnd,
+    TimeoutReason,
 };
-use mina_p2p_wire::message::{Capabilities, ExtensionError, ExtensionMessage, RpcMessage, RpcRequest, RpcResponse};
+use mina_p2p_wire::message::{
+    Capabilities, ExtensionError, ExtensionMessage, ExtensionName, RpcMessage, RpcRequest, RpcResponse,
+};
 use mina_p2p_wire::{Address, Channel, Host, Role, Signaling};
 
 use crate::lone::{Lone, Peer, config};
@@ -411,17 +414,21 @@ fn a_call_by_name_goes_there_and_back() {
         let id = ask(&mut lone, call(b"query"));
         let sent = lone.take_sent(Channel::ExtensionRpc);
         let (name, body) = ("echo".parse().unwrap(), Bytes::from_static(b"query"));
-        let expected = ExtensionMessage::Request { id: id.0, name, version: 1, body };
+        let expected = ExtensionMessage::Request { id: id.0, name, version: 1, max_answer: 100, body };
         assert_eq!(sent, [expected.encode().into_bytes()]);
         lone.to(Role::Puller, id.0, ExtensionMessage::Response { id: id.0, result: Ok(Bytes::from_static(b"yes")) })
             .unwrap();
         let answer = Ok(Answer::Extension(Ok(Bytes::from_static(b"yes"))));
         assert_eq!(lone.take_events(), [Event::Response { id, answer }]);
 
-        // The asker's own limit and deadline hold.
+        // The asker's own limit, of 100 bytes, and deadline hold.
+        let answer = |id: RequestId, len| ExtensionMessage::Response { id: id.0, result: Ok(vec![0; len].into()) };
         let id = ask(&mut lone, call(b"query"));
-        let long = ExtensionMessage::Response { id: id.0, result: Ok(vec![0; 400].into()) };
-        assert!(lone.to(Role::Puller, id.0, long).is_err());
+        lone.to(Role::Puller, id.0, answer(id, 100)).unwrap();
+        let id = ask(&mut lone, call(b"query"));
+        // Tag, id, outcome.
+        let expected = Rule::FrameTooLong { len: 3 + 101, allowed: 3 + 100 };
+        assert_eq!(lone.to(Role::Puller, id.0, answer(id, 101)), Err(expected));
         let mut lone = Lone::new(peer);
         let id = ask(&mut lone, call(b"query"));
         lone.pass(3 * SECOND);
@@ -456,6 +463,44 @@ fn calls_are_only_made_as_they_may_be() {
 }
 
 #[test]
+fn an_answer_is_no_longer_than_the_caller_accepts() {
+    for peer in [Peer::Quic, Peer::Rtc] {
+        let mut lone = Lone::new(peer);
+        let (name, body) = ("echo".parse().unwrap(), Bytes::from_static(b"?"));
+        lone.to(Role::Server, 0, ExtensionMessage::Request { id: 0, name, version: 1, max_answer: 9, body }).unwrap();
+        let events = lone.take_events();
+        let [Event::Request { id, .. }] = events[..] else { panic!("{events:?}") };
+        let respond =
+            |lone: &mut Lone, len| lone.session.respond(lone.now, id, Response::Extension(Ok(vec![0; len].into())));
+        assert_eq!(respond(&mut lone, 10), Err(RespondError::TooLong { len: 10, max: 9 }));
+        assert_eq!(respond(&mut lone, 9), Ok(()));
+    }
+}
+
+#[test]
+fn what_is_accepted_of_an_answer_is_never_above_our_limits() {
+    // 2,048 bytes are allowed here: no more is asked for, and no more is sent to who would take it.
+    let mut lone = Lone::new(Peer::Quic);
+    let (name, body) = ("echo".to_owned(), Bytes::new());
+    let id = ask(&mut lone, Request::Extension { name, version: 1, body, max_answer: u32::MAX, deadline: SECOND });
+    let name: ExtensionName = "echo".parse().unwrap();
+    let request = |id, max_answer| ExtensionMessage::Request {
+        id,
+        name: name.clone(),
+        version: 1,
+        max_answer,
+        body: Bytes::new(),
+    };
+    assert_eq!(lone.take_sent(Channel::ExtensionRpc), [request(id.0, 2048).encode().into_bytes()]);
+    lone.to(Role::Server, 0, request(0, u32::MAX)).unwrap();
+    let respond = |lone: &mut Lone, len| {
+        lone.session.respond(lone.now, IncomingId(0), Response::Extension(Ok(vec![0; len].into())))
+    };
+    assert_eq!(respond(&mut lone, 2049), Err(RespondError::TooLong { len: 2049, max: 2048 }));
+    assert_eq!(respond(&mut lone, 2048), Ok(()));
+}
+
+#[test]
 fn calls_that_are_not_served_are_answered_so() {
     for peer in [Peer::Quic, Peer::Rtc] {
         let mut lone = Lone::new(peer);
@@ -464,8 +509,13 @@ fn calls_that_are_not_served_are_answered_so() {
         for (id, name, version, len, result) in
             [(0, "echo", 2, 0, unknown.clone()), (1, "ohce", 1, 0, unknown), (2, "echo", 1, 65, too_long)]
         {
-            let request =
-                ExtensionMessage::Request { id, name: name.parse().unwrap(), version, body: vec![0; len].into() };
+            let request = ExtensionMessage::Request {
+                id,
+                name: name.parse().unwrap(),
+                version,
+                max_answer: 100,
+                body: vec![0; len].into(),
+            };
             lone.transmits.clear();
             lone.to(Role::Server, id, request).unwrap();
             let expected = ExtensionMessage::Response { id, result };
@@ -480,7 +530,7 @@ fn calls_that_are_not_served_are_answered_so() {
 fn a_call_that_our_user_leaves_is_answered_busy() {
     let mut lone = Lone::new(Peer::Quic);
     let (name, body) = ("echo".parse().unwrap(), Bytes::from_static(b"?"));
-    lone.to(Role::Server, 0, ExtensionMessage::Request { id: 0, name, version: 1, body }).unwrap();
+    lone.to(Role::Server, 0, ExtensionMessage::Request { id: 0, name, version: 1, max_answer: 100, body }).unwrap();
     lone.take_events();
     lone.transmits.clear();
     lone.pass(EXTENSION_DEADLINE_MAX);

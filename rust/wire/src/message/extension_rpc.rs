@@ -15,12 +15,13 @@ pub const MAX_EXTENSION_NAME_LEN: usize = 64;
 pub const MAX_EXTENSION_ERROR_LEN: usize = 256;
 /// The most bytes of the body of a request or an answer. Each RPC sets itself a lower limit.
 pub const MAX_EXTENSION_BODY_LEN: usize = 32 * 1024 * 1024;
-/// The most bytes of a request before its body: tag, id, name with its length, version (a nat0 of 32 bits).
+/// The most bytes of a request before its body: tag, id, name with its length, version and longest answer (nat0s of 32
+/// bits).
 pub const MAX_EXTENSION_HEAD_LEN: usize = TAG_LEN
     + MAX_INT_LEN
     + nat0_len(MAX_EXTENSION_NAME_LEN as u64)
     + MAX_EXTENSION_NAME_LEN
-    + nat0_len(u32::MAX as u64);
+    + 2 * nat0_len(u32::MAX as u64);
 /// The most bytes of a response before the body of the answer: tag, id, outcome.
 pub const MAX_EXTENSION_RESPONSE_HEAD_LEN: usize = TAG_LEN + MAX_INT_LEN + TAG_LEN;
 
@@ -110,6 +111,8 @@ pub enum ExtensionMessage {
         name: ExtensionName,
         /// Which version of it.
         version: u32,
+        /// The longest answer that the requester accepts, in bytes without the response's head: its permit.
+        max_answer: u32,
         /// The query, opaque.
         body: Bytes,
     },
@@ -136,6 +139,7 @@ impl ExtensionMessage {
                     id,
                     name: ExtensionName::read(reader)?,
                     version: read_u32(reader, "extension rpc version")?,
+                    max_answer: read_u32(reader, "extension rpc longest answer")?,
                     body: reader.rest(),
                 },
                 _ => Self::Response {
@@ -157,11 +161,12 @@ impl ExtensionMessage {
     #[must_use]
     pub fn encode(&self) -> Frame {
         match self {
-            Self::Request { id, name, version, body } => frame(body.clone(), |writer| {
+            Self::Request { id, name, version, max_answer, body } => frame(body.clone(), |writer| {
                 writer.byte(0);
                 writer.nat0(*id);
                 name.write(writer);
                 writer.nat0((*version).into());
+                writer.nat0((*max_answer).into());
             }),
             Self::Response { id, result } => {
                 let head = |writer: &mut Writer, outcome| {
@@ -186,11 +191,12 @@ impl ExtensionMessage {
 impl fmt::Debug for ExtensionMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Request { id, name, version, body } => f
+            Self::Request { id, name, version, max_answer, body } => f
                 .debug_struct("Request")
                 .field("id", id)
                 .field("name", name)
                 .field("version", version)
+                .field("max_answer", max_answer)
                 .field("body", &Opaque(body))
                 .finish(),
             Self::Response { id, result } => {
@@ -221,11 +227,27 @@ mod tests {
             id: u64::MAX,
             name: "n".repeat(64).parse().unwrap(),
             version: u32::MAX,
+            max_answer: u32::MAX,
             body: Bytes::from_static(b"query"),
         };
         assert_eq!(request.encode().head.len(), MAX_EXTENSION_HEAD_LEN);
         let response = ExtensionMessage::Response { id: u64::MAX, result: Ok(Bytes::from_static(b"answer")) };
         assert_eq!(response.encode().head.len(), MAX_EXTENSION_RESPONSE_HEAD_LEN);
+    }
+
+    #[test]
+    fn the_longest_answer_follows_the_version() {
+        let name = "n".parse().unwrap();
+        let body = Bytes::from_static(&[9]);
+        let request = ExtensionMessage::Request { id: 1, name, version: 2, max_answer: 0x1234, body };
+        let encoded = request.encode().into_bytes();
+        assert_eq!(encoded[..], [0, 1, 1, b'n', 2, 0xfe, 0x34, 0x12, 9]);
+        assert_eq!(ExtensionMessage::decode(encoded.clone()).unwrap().value, request);
+        // Without it, and cut off within it.
+        for len in [5, 6, 7] {
+            let error = ExtensionMessage::decode(encoded.slice(..len)).unwrap_err();
+            assert!(matches!(error, DecodeError::UnexpectedEnd { .. }), "{error:?}");
+        }
     }
 
     #[test]
@@ -254,6 +276,7 @@ mod tests {
             id: 1,
             name: "n".parse().unwrap(),
             version: 2,
+            max_answer: 3,
             body: Bytes::from_static(b"secret"),
         };
         assert!(format!("{message:?}").contains("<6 bytes>"));

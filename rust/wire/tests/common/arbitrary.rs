@@ -166,9 +166,11 @@ fn extension() -> impl Strategy<Value = ExtensionMessage> {
     ];
     let result = prop_oneof![payload().prop_map(Ok), failure.prop_map(Err)];
     prop_oneof![
-        (number(), "\\PC{1,16}", number32(), payload()).prop_map(|(id, name, version, body)| {
-            ExtensionMessage::Request { id, name: name.parse().unwrap(), version, body }
-        }),
+        (number(), "\\PC{1,16}", number32(), number32(), payload()).prop_map(
+            |(id, name, version, max_answer, body)| {
+                ExtensionMessage::Request { id, name: name.parse().unwrap(), version, max_answer, body }
+            }
+        ),
         (number(), result).prop_map(|(id, result)| ExtensionMessage::Response { id, result }),
     ]
 }

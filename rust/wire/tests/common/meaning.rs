@@ -216,9 +216,10 @@ fn streaming(message: &StreamingRpcMessage) -> Value {
 
 fn extension(message: &ExtensionMessage) -> Value {
     match message {
-        ExtensionMessage::Request { id, name, version, body } => json!({ "Request": [id, {
+        ExtensionMessage::Request { id, name, version, max_answer, body } => json!({ "Request": [id, {
             "name": name.as_str(),
             "version": version,
+            "max_answer": max_answer,
             "body": opaque(body),
         }] }),
         ExtensionMessage::Response { id, result } => {

@@ -437,12 +437,17 @@ fn rpcs() -> Vec<(&'static str, AnyMessage)> {
 }
 
 fn extensions() -> Vec<(&'static str, AnyMessage)> {
-    let request =
-        |id, name: &str, version, body| ExtensionMessage::Request { id, name: name.parse().unwrap(), version, body };
+    let request = |id, name: &str, version, max_answer, body| {
+        let name = name.parse().unwrap();
+        ExtensionMessage::Request { id, name, version, max_answer, body }
+    };
     let response = |id, result| ExtensionMessage::Response { id, result };
     [
-        ("extension Request", request(1, "get_ancestry", 2, payload())),
-        ("extension Request, empty, longest head", request(u64::MAX, &"n".repeat(64), u32::MAX, Bytes::new())),
+        ("extension Request", request(1, "get_ancestry", 2, 1 << 20, payload())),
+        (
+            "extension Request, empty, longest head",
+            request(u64::MAX, &"n".repeat(64), u32::MAX, u32::MAX, Bytes::new()),
+        ),
         ("extension Response", response(1, Ok(payload()))),
         ("extension Response, empty", response(1, Ok(Bytes::new()))),
         ("extension Response Unknown", response(1, Err(ExtensionError::Unknown))),
@@ -473,7 +478,7 @@ fn odd_bodies() -> Value {
     let zeros = "00".repeat(32);
     let key = hex(&secret(2).public_key().to_bytes());
     let chain = hex(&pattern::<32>(1));
-    let bodies: [(&str, u8, String); 41] = [
+    let bodies: [(&str, u8, String); 43] = [
         ("empty", 3, String::new()),
         ("unknown tag", 3, "02".into()),
         ("bytes after a message", 3, "00010203".into()),
@@ -514,6 +519,8 @@ fn odd_bodies() -> Value {
         ("unknown part", 8, "0200010004".into()),
         ("empty name", 16, "00000000".into()),
         ("name that is not UTF-8", 16, "000001ff00".into()),
+        ("longest answer longer than needed", 16, "0000016e01fe0500".into()),
+        ("longest answer of 2^32 bytes", 16, "0000016e01fc0000000001000000".into()),
         ("unknown outcome", 16, "010004".into()),
     ];
     let hellos = [
