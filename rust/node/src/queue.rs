@@ -1,8 +1,8 @@
 //! Events on their way to the user.
 //!
-//! The queue needs no bound of its own: an event that a peer causes stands for a permit or a request, and both are
-//! renewed only when the event is taken. What a peer can cause at most by connecting again and again is bounded by
-//! [`EVENTS_PAUSE`]. Payloads stay counted against the frame budget until they are taken.
+//! The queue needs no bound of its own: an event that a peer causes stands for a permit, which is renewed only when the
+//! event is taken, or for a request or a connection, and neither is taken up while [`EVENTS_PAUSE`] events wait. Payloads
+//! stay counted against the frame budget until they are taken.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::link::Link;
 use crate::lock;
 
-/// From this many waiting events on, no connection is accepted and none is dialed. 100 peers with every permit used
+/// From this many waiting events on, no connection is accepted, none is dialed, and no request is read. 100 peers with every permit used
 /// (1 tip, 2 x 32 infos, 16 commitments, 5 requests, 5 answers each) make 9,100.
 pub const EVENTS_PAUSE: usize = 16_384;
 
