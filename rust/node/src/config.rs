@@ -196,7 +196,6 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mina_p2p_wire::ChainId;
 
     fn refused(configure: impl FnOnce(&mut Builder)) -> &'static str {
         let mut builder = Builder::new(SecretKey::from_bytes([1; 32]), ChainId([0; 32]));

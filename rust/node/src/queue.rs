@@ -16,8 +16,8 @@ use crate::event::Event;
 use crate::link::Link;
 use crate::lock;
 
-/// From this many waiting events on, no connection is accepted, none is dialed, and no request is read. 100 peers with every permit used
-/// (1 tip, 2 x 32 infos, 16 commitments, 5 requests, 5 answers each) make 9,100.
+/// From this many waiting events on, no connection is accepted, none is dialed, and no request is read. 100 peers with
+/// every permit used (1 tip, 2 x 32 infos, 16 commitments, 5 requests, 5 answers each) make 9,100.
 pub const EVENTS_PAUSE: usize = 16_384;
 
 /// An event with what its taking sets free.

@@ -56,7 +56,6 @@ pub struct Session {
     rate: Rate,
     next_request: u64,
     next_incoming: u64,
-    permits_paused: bool,
     /// The time of the last input.
     now: Time,
     /// There was an input since permits were renewed and requests taken up.
@@ -88,7 +87,6 @@ impl Session {
             rate: Rate::new(limits.request_rate, limits.request_burst, now),
             next_request: 0,
             next_incoming: 0,
-            permits_paused: false,
             now,
             unsettled: true,
             violation: None,
@@ -293,13 +291,6 @@ impl Session {
         self.commitments.serve(pools, peer_tip, &mut self.out);
     }
 
-    /// Stops new permits (not those that are out), or lets them go on: for a user who does not keep up with events.
-    /// Requests of the peer's still come: they are few.
-    pub fn set_permits_paused(&mut self, paused: bool) {
-        self.permits_paused = paused;
-        self.unsettled = true;
-    }
-
     /// Asks the peer for something. What becomes of it is told by one [`Event::Response`](crate::Event::Response),
     /// unless it is cancelled. It waits for its turn for as long as it may wait for its answer.
     ///
@@ -473,11 +464,9 @@ impl Session {
         self.unsettled = false;
         self.answering.take_up(self.now, &mut self.rate, &mut self.out);
         self.ledger_answerer.take_up(self.now, &mut self.rate, &mut self.out);
-        if !self.permits_paused {
-            self.best_tip.permit(&mut self.out);
-            self.transactions.permit(self.asking.fetching(RpcKind::Transaction), &mut self.out);
-            self.works.permit(self.asking.fetching(RpcKind::Snark), &mut self.out);
-            self.commitments.permit(0, &mut self.out);
-        }
+        self.best_tip.permit(&mut self.out);
+        self.transactions.permit(self.asking.fetching(RpcKind::Transaction), &mut self.out);
+        self.works.permit(self.asking.fetching(RpcKind::Snark), &mut self.out);
+        self.commitments.permit(0, &mut self.out);
     }
 }

@@ -58,20 +58,6 @@ fn a_tip_permit_is_renewed_when_the_tip_was_processed() {
 }
 
 #[test]
-fn paused_permits_are_given_when_they_go_on() {
-    let mut lone = Lone::new(Peer::Quic);
-    lone.transmits.clear();
-    lone.session.set_permits_paused(true);
-    lone.to(Role::Puller, 0, BestTipMessage::BestTip(tip(1, 0, 100).block)).unwrap();
-    lone.session.processed(lone.now, Processed::BestTip);
-    lone.drain();
-    assert_eq!(tips(&mut lone), []);
-    lone.session.set_permits_paused(false);
-    lone.drain();
-    assert_eq!(tips(&mut lone), [BestTipMessage::GetNext]);
-}
-
-#[test]
 fn a_slow_peer_gets_the_newest_tip_only() {
     let mut lone = Lone::new(Peer::Quic);
     lone.pools.tip = Some(tip(1, 0, 100));
