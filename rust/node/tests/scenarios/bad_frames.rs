@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mina_p2p::Channel;
-use mina_p2p::message::{BestTipMessage, PoolMessage, SnarkMessage, TransactionMessage};
+use mina_p2p::message::{BestTipMessage, ExtensionMessage, PoolMessage, SnarkMessage, TransactionMessage};
 use mina_p2p_wire::frame;
 
 use crate::bad_scene::{breaks, is_borne};
@@ -232,9 +232,15 @@ fn a_stream_that_must_last_is_not_read_any_more() {
     breaks("stream_ended", async |raw, node| {
         let (send, mut recv) = raw.open(TRANSACTIONS, &permit(1)).await;
         recv.stop(7u32.into()).unwrap();
+        // Once the node has answered this, it has heard of that.
+        let (name, body) = ("mina-p2p/ping".parse().unwrap(), Bytes::new());
+        let ping = ExtensionMessage::Request { id: 0, name, version: 1, max_answer: 0, body };
+        let mut pinged = raw.open(Channel::ExtensionRpc.id(), &framed(&ping.encode())).await;
+        read(&mut pinged.1).await;
         let (info, body) = transaction(1, 10);
         node.node.add_transaction(info, body).unwrap();
         raw.keep((send, recv));
+        raw.keep(pinged);
     });
     // Our permits.
     breaks("stream_ended", async |raw, node| {
