@@ -5,7 +5,7 @@
 ARGS ?=
 
 help:
-	@echo 'make demo    five OCaml nodes exchange blocks over QUIC (ARGS=--json: one JSON object on standard output)'
+	@echo 'make demo    five OCaml nodes exchange blocks over QUIC, rebuilt from their pools (ARGS=--json: one JSON object on standard output)'
 	@echo 'make test    all tests, Rust and OCaml; closes with "N passed, N failed"'
 	@echo 'make bench   the figures, as ratios measured in one run'
 	@echo 'make fmt     format the sources'

@@ -37,7 +37,8 @@ else
 fi
 
 OCAMLOPT=$ocamlopt CARGO_TARGET_DIR=$target \
-  "$cargo" build --quiet --locked --release --package mina-p2p-bindings --manifest-path "$root/Cargo.toml" ||
+  "$cargo" build --quiet --locked --release --package mina-p2p-bindings \
+  --features generate --manifest-path "$root/Cargo.toml" ||
   fail "cargo could not build the Rust library (above). The first build needs the network, to fetch crates"
 library=$target/release/libmina_p2p_bindings.a
 

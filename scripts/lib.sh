@@ -63,5 +63,5 @@ use_ocaml() {
 build_archive() {
     ocamlopt=$(command -v ocamlopt.opt || command -v ocamlopt)
     target=${MINA_P2P_TARGET_DIR:-$root/target}/ocaml-$(ocamlc -config | cksum | tr -d ' \t')
-    OCAMLOPT=$ocamlopt CARGO_TARGET_DIR=$target cargo build --locked --release --package mina-p2p-bindings
+    OCAMLOPT=$ocamlopt CARGO_TARGET_DIR=$target cargo build --locked --release --package mina-p2p-bindings --features generate
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use mina_p2p::{Address, Builder, ChainId, ExtensionService, Limits, Node, SecretKey};
 
 use crate::failure::Failure;
@@ -22,6 +23,8 @@ pub(crate) struct Config {
     agent: Option<String>,
     extensions: Vec<ExtensionService>,
     limits: Limits,
+    compact_blocks: bool,
+    dummy_proof: Option<Bytes>,
 }
 
 /// The fields are those of `Raw.config`, in its order.
@@ -37,6 +40,8 @@ impl FromOcaml for Config {
             agent: named("agent", value.field(5)?)?,
             extensions: FromOcaml::from_ocaml(value.field(6)?)?,
             limits: FromOcaml::from_ocaml(value.field(7)?)?,
+            compact_blocks: FromOcaml::from_ocaml(value.field(8)?)?,
+            dummy_proof: Option::<DummyProof>::from_ocaml(value.field(9)?)?.map(|proof| proof.0),
         };
         config.builder().check()?;
         Ok(config)
@@ -59,7 +64,7 @@ impl FromOcaml for ExtensionService {
 impl FromOcaml for Limits {
     fn from_ocaml(value: Arg<'_>) -> Result<Self, Failure> {
         let mut limits = Limits::default();
-        let Limits { slots, session, transport } = &mut limits;
+        let Limits { slots, session, transport, relay } = &mut limits;
         let mut index = 0;
         let mut next = || {
             index += 1;
@@ -83,7 +88,18 @@ impl FromOcaml for Limits {
         set_duration("authentication_timeout", next()?, &mut transport.authentication_timeout)?;
         set_duration("idle_timeout", next()?, &mut transport.idle_timeout)?;
         set_duration("keep_alive_interval", next()?, &mut transport.keep_alive_interval)?;
+        set("direct_len", next()?, &mut relay.direct_len)?;
+        set("direct_peers", next()?, &mut relay.direct_peers)?;
         Ok(limits)
+    }
+}
+
+/// The proof that stands for all proofs where a transaction is hashed: a string of its bytes.
+pub(crate) struct DummyProof(pub(crate) Bytes);
+
+impl FromOcaml for DummyProof {
+    fn from_ocaml(value: Arg<'_>) -> Result<Self, Failure> {
+        value.bytes().map(|bytes| DummyProof(Bytes::copy_from_slice(bytes)))
     }
 }
 
@@ -119,6 +135,10 @@ impl Config {
         }
         if let Some(agent) = &self.agent {
             builder = builder.agent(agent.clone());
+        }
+        builder = builder.compact_blocks(self.compact_blocks);
+        if let Some(proof) = &self.dummy_proof {
+            builder = builder.dummy_proof(proof.clone());
         }
         builder.on_thread_start(signals::block)
     }

@@ -1,7 +1,7 @@
 //! Events: `Mina_p2p.Event.t`. This is the path that must be fast: small events are a few allocations each.
 
 use mina_p2p::message::{SnarkInfo, SnarkJobCommitment, TransactionInfo};
-use mina_p2p::{CloseReason, ConnectError, DialError, Direction, Event};
+use mina_p2p::{BlockFailure, CloseReason, ConnectError, DialError, Direction, Event, HowItCame, Via};
 
 use crate::failure::Failure;
 use crate::heap::{Arg, Builder};
@@ -114,6 +114,39 @@ impl ToOcaml for DialError {
     }
 }
 
+/// `` `List | `Chunks | `Whole ``
+impl ToOcaml for Via {
+    fn to_ocaml(self, builder: &mut Builder<'_>) {
+        builder.variant(match self {
+            Via::List => "List",
+            Via::Chunks => "Chunks",
+            Via::Whole => "Whole",
+        });
+    }
+}
+
+/// `{ via; received; items; hits; prefilled; fetched; round_trips }`
+impl ToOcaml for HowItCame {
+    fn to_ocaml(self, builder: &mut Builder<'_>) {
+        self.via.to_ocaml(builder);
+        for count in [self.received, self.items, self.hits, self.prefilled, self.fetched, self.round_trips as usize] {
+            count.to_ocaml(builder);
+        }
+        builder.block(0, 7);
+    }
+}
+
+/// `` `Unavailable | `No_body | `Too_many ``
+impl ToOcaml for BlockFailure {
+    fn to_ocaml(self, builder: &mut Builder<'_>) {
+        builder.variant(match self {
+            BlockFailure::Unavailable => "Unavailable",
+            BlockFailure::NoBody => "No_body",
+            BlockFailure::TooMany => "Too_many",
+        });
+    }
+}
+
 /// The constructors' numbers are those of `Raw.event`, in its order. All have arguments.
 impl ToOcaml for Event {
     fn to_ocaml(self, builder: &mut Builder<'_>) {
@@ -124,18 +157,25 @@ impl ToOcaml for Event {
             Event::BestTip { peer, block, key, previous_state_hash } => {
                 (peer, Content(block), key, previous_state_hash).construct(3, builder);
             }
-            Event::Transaction { peer, info } => (peer, info).construct(4, builder),
-            Event::Work { peer, info } => (peer, info).construct(5, builder),
-            Event::Commitment { peer, commitment } => (peer, commitment).construct(6, builder),
-            Event::Request { peer, responder, request } => (peer, responder, request).construct(7, builder),
-            Event::RequestCancelled { peer, responder } => (peer, responder).construct(8, builder),
-            Event::Response { request, peer, answer } => (request, peer, Answered(answer)).construct(9, builder),
-            Event::StagedLedgerPart { request, peer, index, part } => {
-                (request, peer, index as usize, part).construct(10, builder);
+            Event::Header { peer, key, height, previous_state_hash, header } => {
+                (peer, key, height as usize, previous_state_hash, Content(header)).construct(4, builder);
             }
-            Event::TaskFailed { message } => (message,).construct(11, builder),
+            Event::Block { peer, key, block, previous_state_hash, how } => {
+                (peer, key, previous_state_hash, Content(block), how).construct(5, builder);
+            }
+            Event::BlockFailed { key, reason } => (key, reason).construct(6, builder),
+            Event::Transaction { peer, info } => (peer, info).construct(7, builder),
+            Event::Work { peer, info } => (peer, info).construct(8, builder),
+            Event::Commitment { peer, commitment } => (peer, commitment).construct(9, builder),
+            Event::Request { peer, responder, request } => (peer, responder, request).construct(10, builder),
+            Event::RequestCancelled { peer, responder } => (peer, responder).construct(11, builder),
+            Event::Response { request, peer, answer } => (request, peer, Answered(answer)).construct(12, builder),
+            Event::StagedLedgerPart { request, peer, index, part } => {
+                (request, peer, index as usize, part).construct(13, builder);
+            }
+            Event::TaskFailed { message } => (message,).construct(14, builder),
             // The crate may add events; the binding is built with it and lists them all.
-            event => (format!("an event unknown to the binding: {event:?}"),).construct(11, builder),
+            event => (format!("an event unknown to the binding: {event:?}"),).construct(14, builder),
         }
     }
 }

@@ -39,6 +39,10 @@ pub(crate) enum Failure {
     Start(String),
     /// The bytes are not a block.
     NotABlock(String),
+    /// The bytes are no transaction and no work, or one that cannot be named.
+    NotAnItem(String),
+    /// No block with that key waits for a verdict.
+    UnknownBlock,
     /// Something is longer than peers accept.
     TooLong {
         /// Its length in bytes.
@@ -95,6 +99,8 @@ impl From<CommandError> for Failure {
             CommandError::Closed => Failure::Closed,
             CommandError::NotConnected(_) => Failure::NotConnected,
             CommandError::NotABlock(why) => Failure::NotABlock(why),
+            CommandError::NotAnItem(why) => Failure::NotAnItem(why),
+            CommandError::UnknownBlock(_) => Failure::UnknownBlock,
             CommandError::TooLong { len, max }
             | CommandError::Request(RequestError::BodyTooLong { len, max })
             | CommandError::Respond(RespondError::TooLong { len, max }) => Failure::TooLong { length: len, max },
@@ -126,13 +132,15 @@ impl ToOcaml for Failure {
             Failure::WrongParts => builder.int(7),
             Failure::Gone => builder.int(8),
             Failure::NotConnected => builder.int(9),
+            Failure::UnknownBlock => builder.int(10),
             Failure::Invalid { what, why } => (what, why).construct(0, builder),
             Failure::Start(why) => (why,).construct(1, builder),
             Failure::NotABlock(why) => (why,).construct(2, builder),
-            Failure::TooLong { length, max } => (length, max).construct(3, builder),
-            Failure::TooManyRequests(limit) => (limit,).construct(4, builder),
-            Failure::DialRefused(why) => (why,).construct(5, builder),
-            Failure::Internal(what) => (what,).construct(6, builder),
+            Failure::NotAnItem(why) => (why,).construct(3, builder),
+            Failure::TooLong { length, max } => (length, max).construct(4, builder),
+            Failure::TooManyRequests(limit) => (limit,).construct(5, builder),
+            Failure::DialRefused(why) => (why,).construct(6, builder),
+            Failure::Internal(what) => (what,).construct(7, builder),
         }
     }
 }

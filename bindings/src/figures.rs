@@ -18,6 +18,7 @@ impl ToOcaml for Channel {
             Channel::Rpc => 6,
             Channel::StreamingRpc => 7,
             Channel::ExtensionRpc => 8,
+            Channel::CompactBlock => 9,
         });
     }
 }
@@ -48,7 +49,7 @@ impl ToOcaml for PeerFigures {
         session.last_tip_sent.to_ocaml(builder);
         let [transactions, works, commitments] =
             [permits.transactions, permits.works, permits.commitments].map(usize::from);
-        (permits.best_tip, transactions, works, commitments).construct(0, builder);
+        (permits.best_tip, permits.block, transactions, works, commitments).construct(0, builder);
         session.requests_in_flight.to_ocaml(builder);
         session.requests_waiting.to_ocaml(builder);
         session.requests_served.to_ocaml(builder);

@@ -281,6 +281,11 @@ impl Builder<'_> {
         self.push(unsafe { sys::val_int(number) });
     }
 
+    /// A polymorphic variant without an argument, or the tag of one with an argument.
+    pub(crate) fn variant(&mut self, name: &str) {
+        self.int(variant_hash(name));
+    }
+
     /// A boolean.
     pub(crate) fn bool(&mut self, value: bool) {
         self.int(isize::from(value));
@@ -379,6 +384,13 @@ impl Builder<'_> {
         init(unsafe { sys::field(value, 1) });
         self.push(value);
     }
+}
+
+/// What stands for the name of a polymorphic variant: OCaml's `caml_hash_variant`, which compilers use too.
+fn variant_hash(name: &str) -> isize {
+    let hash = name.bytes().fold(0_u32, |hash, byte| hash.wrapping_mul(223).wrapping_add(byte.into()));
+    // 31 bits with a sign, on every machine.
+    ((hash << 1).cast_signed() >> 1) as isize
 }
 
 #[cold]

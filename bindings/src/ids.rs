@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use mina_p2p::message::{BlockKey, CompressedPublicKey, JobId, LedgerHash, StateHash, TransactionHash};
+use mina_p2p::message::{BlockKey, CompressedPublicKey, ItemId, JobId, LedgerHash, StateHash, TransactionHash};
 use mina_p2p::{Address, ChainId, Node, PeerId, SecretKey};
 
 use crate::custom::{self, Held, Operations};
@@ -31,7 +31,7 @@ macro_rules! bytes {
         }
     )*};
 }
-bytes!(BlockKey ChainId JobId LedgerHash StateHash TransactionHash);
+bytes!(BlockKey ChainId ItemId JobId LedgerHash StateHash TransactionHash);
 
 impl ToOcaml for PeerId {
     fn to_ocaml(self, builder: &mut Builder<'_>) {
@@ -141,6 +141,7 @@ enum Kind {
     JobId,
     BlockKey,
     AccountKey,
+    ItemId,
 }
 
 impl FromOcaml for Kind {
@@ -155,6 +156,7 @@ impl FromOcaml for Kind {
             6 => Kind::JobId,
             7 => Kind::BlockKey,
             8 => Kind::AccountKey,
+            9 => Kind::ItemId,
             _ => return Err(Failure::shape("a kind")),
         })
     }
@@ -193,6 +195,12 @@ fn parse<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Failure>
     text.parse().map_err(|error: T::Err| Failure::invalid(what, error.to_string()))
 }
 
+/// 64 hexadecimal digits, as a chain id has them.
+fn digits(what: &str, text: &str) -> Result<Vec<u8>, Failure> {
+    let bytes: Result<ChainId, _> = text.parse();
+    bytes.map(|bytes| bytes.0.to_vec()).map_err(|_| Failure::invalid(what, "not 64 hexadecimal digits"))
+}
+
 stubs! {
     /// `kind -> string -> (string, Error.t) result`: the bytes that a text stands for.
     fn mina_p2p_id_of_text(kind: Kind, text: String) -> Id {
@@ -203,11 +211,8 @@ stubs! {
             Kind::LedgerHash => parse::<LedgerHash>("ledger hash", &text)?.0.to_vec(),
             Kind::TransactionHash => parse::<TransactionHash>("transaction hash", &text)?.0.to_vec(),
             Kind::JobId => parse::<JobId>("job id", &text)?.0.to_vec(),
-            // 64 hexadecimal digits, as a chain id.
-            Kind::BlockKey => {
-                let key: Result<ChainId, _> = text.parse();
-                key.map_err(|_| Failure::invalid("block key", "not 64 hexadecimal digits"))?.0.to_vec()
-            }
+            Kind::BlockKey => digits("block key", &text)?,
+            Kind::ItemId => digits("item id", &text)?,
             Kind::AccountKey => {
                 let key: CompressedPublicKey = parse("account key", &text)?;
                 [&key.x[..], &[u8::from(key.is_odd)]].concat()
@@ -226,6 +231,7 @@ stubs! {
             Kind::TransactionHash => TransactionHash(id.array("transaction hash")?).to_string(),
             Kind::JobId => JobId(id.array("job id")?).to_string(),
             Kind::BlockKey => BlockKey(id.array("block key")?).to_string(),
+            Kind::ItemId => ItemId(id.array("item id")?).to_string(),
             Kind::AccountKey => id.account_key()?.to_string(),
         })
     }

@@ -224,6 +224,41 @@ stubs! {
         Ok(gc.blocking(|| node.0.set_best_tip(state_hash, block.0))?)
     }
 
+    /// `node -> state_hash -> payload -> (block_key, Error.t) result`
+    fn mina_p2p_node_announce_block(node: Running, state_hash: StateHash, block: Content) using gc -> BlockKey {
+        Ok(gc.blocking(|| node.0.announce_block(state_hash, block.0))?)
+    }
+
+    /// `node -> state_hash option -> block_key -> (unit, Error.t) result`
+    fn mina_p2p_node_accept_header(node: Running, state_hash: Option<StateHash>, key: BlockKey) -> () {
+        Ok(node.0.accept_header(key, state_hash)?)
+    }
+
+    /// `node -> state_hash -> block_key -> (unit, Error.t) result`
+    fn mina_p2p_node_accept_block(node: Running, state_hash: StateHash, key: BlockKey) -> () {
+        Ok(node.0.accept(key, state_hash)?)
+    }
+
+    /// `node -> block_key -> (unit, Error.t) result`
+    fn mina_p2p_node_ignore_block(node: Running, key: BlockKey) -> () {
+        Ok(node.0.ignore(key)?)
+    }
+
+    /// `node -> block_key -> (unit, Error.t) result`
+    fn mina_p2p_node_reject_block(node: Running, key: BlockKey) -> () {
+        Ok(node.0.reject(key)?)
+    }
+
+    /// `node -> payload -> (transaction_info * bool, Error.t) result`
+    fn mina_p2p_node_add_command(node: Running, command: Content) -> (TransactionInfo, bool) {
+        Ok(node.0.add_command(command.0)?)
+    }
+
+    /// `node -> payload -> (work_info * bool, Error.t) result`
+    fn mina_p2p_node_add_completed_work(node: Running, work: Content) -> (SnarkInfo, bool) {
+        Ok(node.0.add_completed_work(work.0)?)
+    }
+
     /// `node -> transaction_info -> payload -> (bool, Error.t) result`
     fn mina_p2p_node_add_transaction(node: Running, info: TransactionInfo, body: Content) -> bool {
         Ok(node.0.add_transaction(info, body.0)?)

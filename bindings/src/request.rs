@@ -253,8 +253,8 @@ impl ToOcaml for IncomingRequest {
         match self {
             IncomingRequest::Rpc(query) => (query,).construct(0, builder),
             IncomingRequest::StagedLedgerParts(block) => (block,).construct(1, builder),
-            IncomingRequest::Extension { name, version, body } => {
-                (name, version as usize, Content(body)).construct(2, builder);
+            IncomingRequest::Extension { name, version, body, max_answer } => {
+                (name, version as usize, Content(body), max_answer as usize).construct(2, builder);
             }
         }
     }

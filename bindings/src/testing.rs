@@ -14,8 +14,8 @@ use mina_p2p::message::{
     TransactionInfo,
 };
 use mina_p2p::{
-    Address, Answer, CloseReason, ConnectError, DialError, Direction, Event, IncomingRequest, PeerId, Refusal, Request,
-    RequestFailure, RequestId, ResponderId, Response,
+    Address, Answer, BlockFailure, CloseReason, ConnectError, DialError, Direction, Event, HowItCame, IncomingRequest,
+    PeerId, Refusal, Request, RequestFailure, RequestId, ResponderId, Response, Via,
 };
 
 use crate::failure::Failure;
@@ -92,6 +92,24 @@ fn samples() -> Result<Vec<Event>, Failure> {
     events.extend(failures.map(|reason| Event::DialFailed { address: to.clone(), reason }));
     events.extend([
         Event::BestTip { peer, block: bytes(), key: BlockKey([1; 32]), previous_state_hash: StateHash([2; 32]) },
+        Event::Header {
+            peer,
+            key: BlockKey([1; 32]),
+            height: u32::MAX,
+            previous_state_hash: StateHash([2; 32]),
+            header: bytes(),
+        },
+    ]);
+    events.extend([Via::List, Via::Chunks, Via::Whole].map(|via| Event::Block {
+        peer,
+        key: BlockKey([1; 32]),
+        block: bytes(),
+        previous_state_hash: StateHash([2; 32]),
+        how: HowItCame { via, received: 1, items: 2, hits: 3, prefilled: 4, fetched: 5, round_trips: 6 },
+    }));
+    let reasons = [BlockFailure::Unavailable, BlockFailure::NoBody, BlockFailure::TooMany];
+    events.extend(reasons.map(|reason| Event::BlockFailed { key: BlockKey([1; 32]), reason }));
+    events.extend([
         Event::Transaction { peer, info: transaction_info(u32::MAX) },
         Event::Work { peer, info: snark_info() },
         Event::Commitment { peer, commitment: commitment() },
@@ -110,7 +128,7 @@ fn samples() -> Result<Vec<Event>, Failure> {
         IncomingRequest::Rpc(RpcRequest::Snark(JobId([1; 128]))),
         IncomingRequest::Rpc(RpcRequest::Transaction(TransactionHash([1; 32]))),
         IncomingRequest::StagedLedgerParts(StateHash([1; 32])),
-        IncomingRequest::Extension { name: "name".to_owned(), version: 3, body: bytes() },
+        IncomingRequest::Extension { name: "name".to_owned(), version: 3, body: bytes(), max_answer: u32::MAX },
     ];
     let responder = ResponderId::from_parts(1, 2);
     events.extend(requests.map(|request| Event::Request { peer, responder, request }));
@@ -189,7 +207,9 @@ stubs! {
         Ok(match request {
             Request::Rpc(query) => IncomingRequest::Rpc(query),
             Request::StagedLedgerParts(block) => IncomingRequest::StagedLedgerParts(block),
-            Request::Extension { name, version, body, .. } => IncomingRequest::Extension { name, version, body },
+            Request::Extension { name, version, body, max_answer, .. } => {
+                IncomingRequest::Extension { name, version, body, max_answer }
+            }
         })
     }
 

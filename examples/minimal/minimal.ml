@@ -1,5 +1,6 @@
-(* minimal.exe CHAIN_ID PORT [ADDRESS ..]: a node that connects to others, prints
-   the tips that they announce, and fetches every transaction they offer. *)
+(* minimal.exe CHAIN_ID PORT [ADDRESS ..]: a node that connects to others,
+   prints the blocks that they announce, and fetches every transaction that they
+   offer. *)
 
 open Mina_p2p
 
@@ -9,6 +10,14 @@ let handle node : Event.t -> unit = function
   | Best_tip { peer; block; _ } ->
       let bytes = Payload.length block in
       Format.printf "tip of %d bytes from %a@." bytes Peer_id.pp peer
+  | Block { peer; key; block; how; _ } -> (
+      let bytes = Payload.length block in
+      Format.printf "block of %d bytes from %a, %a@." bytes Peer_id.pp peer
+        How_it_came.pp how;
+      (* A node that verifies blocks accepts it here, after its header. *)
+      match ignore_block node key with
+      | Ok () | Error Unknown_block -> ()
+      | Error e -> Format.printf "not ignored: %a@." Error.pp e)
   | Transaction { peer; info } -> (
       match fetch_transaction ~peer node info.hash with
       | Ok _request -> ()

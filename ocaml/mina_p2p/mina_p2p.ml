@@ -1,299 +1,5 @@
-module Error = struct
-  type t = Raw.error =
-    | Closed
-    | Not_started
-    | Already_started
-    | Forked
-    | Payload_shared
-    | Not_supported
-    | Wrong_kind
-    | Wrong_parts
-    | Gone
-    | Not_connected
-    | Invalid of { what : string; why : string }
-    | Start of string
-    | Not_a_block of string
-    | Too_long of { length : int; max : int }
-    | Too_many_requests of int
-    | Dial_refused of string
-    | Internal of string
-
-  let to_string = function
-    | Closed -> "the node is closed"
-    | Not_started -> "the node was not started"
-    | Already_started -> "the node was started before"
-    | Forked -> "the node belongs to the parent process"
-    | Payload_shared -> "the payload's memory is still in use"
-    | Not_supported -> "the peer does not support this request"
-    | Wrong_kind -> "an answer of another kind than the request"
-    | Wrong_parts ->
-        "the parts of the staged ledger are not complete and in order"
-    | Gone -> "the peer no longer waits for this answer"
-    | Not_connected -> "no connection to the peer"
-    | Invalid { what; why } -> what ^ ": " ^ why
-    | Start why -> "cannot start: " ^ why
-    | Not_a_block why -> "not a block: " ^ why
-    | Too_long { length; max } ->
-        Printf.sprintf "%d bytes where %d are allowed" length max
-    | Too_many_requests limit ->
-        Printf.sprintf "%d requests to the peer wait already" limit
-    | Dial_refused why -> "not dialed: " ^ why
-    | Internal what -> "internal error: " ^ what
-
-  let pp ppf error = Format.pp_print_string ppf (to_string error)
-end
-
-(* What can only fail by a bug, or by misuse that the interface says raises. *)
-let get_ok = function
-  | Ok value -> value
-  | Error error -> invalid_arg ("Mina_p2p: " ^ Error.to_string error)
-
-module type ID = sig
-  type t
-
-  val length : int
-
-  val of_bytes : string -> (t, Error.t) result
-
-  val to_bytes : t -> string
-
-  val of_string : string -> (t, Error.t) result
-
-  val to_string : t -> string
-
-  val equal : t -> t -> bool
-
-  val compare : t -> t -> int
-
-  val hash : t -> int
-
-  val pp : Format.formatter -> t -> unit
-end
-
-module Id (Of : sig
-  val kind : Raw.kind
-
-  val length : int
-end) =
-struct
-  type t = string
-
-  let length = Of.length
-
-  (* The text is not needed: printing checks the bytes. *)
-  let of_bytes bytes =
-    Result.map (fun _text -> bytes) (Raw.id_to_text Of.kind bytes)
-
-  let to_bytes id = id
-
-  let of_string text = Raw.id_of_text Of.kind text
-
-  let to_string id = get_ok (Raw.id_to_text Of.kind id)
-
-  let equal = String.equal
-
-  let compare = String.compare
-
-  let hash (id : t) = Hashtbl.hash id
-
-  let pp ppf id = Format.pp_print_string ppf (to_string id)
-end
-
-module Peer_id = struct
-  include Id (struct
-    let kind = Raw.Peer_id
-
-    let length = 32
-  end)
-
-  let to_libp2p id = get_ok (Raw.id_to_text Raw.Libp2p_peer_id id)
-end
-
-module Chain_id = Id (struct
-  let kind = Raw.Chain_id
-
-  let length = 32
-end)
-
-module State_hash = Id (struct
-  let kind = Raw.State_hash
-
-  let length = 32
-end)
-
-module Ledger_hash = Id (struct
-  let kind = Raw.Ledger_hash
-
-  let length = 32
-end)
-
-module Transaction_hash = Id (struct
-  let kind = Raw.Transaction_hash
-
-  let length = 32
-end)
-
-module Job_id = Id (struct
-  let kind = Raw.Job_id
-
-  let length = 128
-end)
-
-module Block_key = Id (struct
-  let kind = Raw.Block_key
-
-  let length = 32
-end)
-
-module Account_key = Id (struct
-  let kind = Raw.Account_key
-
-  let length = 33
-end)
-
-module Secret_key = struct
-  type t = Raw.secret
-
-  let generate = Raw.secret_generate
-
-  let of_string = Raw.secret_of_text
-
-  let to_string secret = get_ok (Raw.secret_to_text secret)
-
-  let of_seed = Raw.secret_of_seed
-
-  let to_seed secret = get_ok (Raw.secret_to_seed secret)
-
-  let peer_id secret = get_ok (Raw.secret_peer_id secret)
-end
-
-module Address = struct
-  type t = Raw.address = { text : string; peer_id : string }
-
-  let of_string = Raw.address_parse
-
-  let to_string t = t.text
-
-  let peer_id t = t.peer_id
-
-  let equal a b = String.equal a.text b.text
-
-  let compare a b = String.compare a.text b.text
-
-  let pp ppf t = Format.pp_print_string ppf t.text
-end
-
-type bigstring = Raw.bigstring
-
-module Payload = struct
-  module Array1 = Bigarray.Array1
-
-  type t = Raw.payload =
-    | String of string
-    | Bigstring of bigstring
-    | Shared of Raw.shared
-
-  let of_string text = String text
-
-  let of_bigstring bigstring = Bigstring bigstring
-
-  let length = function
-    | String text -> String.length text
-    | Bigstring bigstring -> Array1.dim bigstring
-    | Shared shared -> get_ok (Raw.payload_length shared)
-
-  let bytes_of_bigstring bigstring =
-    Bytes.init (Array1.dim bigstring) (Array1.get bigstring)
-
-  let to_bytes = function
-    | String text -> Bytes.of_string text
-    | Bigstring bigstring -> bytes_of_bigstring bigstring
-    | Shared shared ->
-        let len = get_ok (Raw.payload_length shared) in
-        let bytes = Bytes.create len in
-        get_ok (Raw.payload_blit shared 0 bytes 0 len);
-        bytes
-
-  (* Nobody else has the copy. *)
-  let to_string = function
-    | String text -> text
-    | (Bigstring _ | Shared _) as t -> Bytes.unsafe_to_string (to_bytes t)
-
-  let to_bigstring = function
-    | String text ->
-        let len = String.length text in
-        let bigstring = Array1.create Bigarray.char Bigarray.c_layout len in
-        String.iteri (Array1.unsafe_set bigstring) text;
-        bigstring
-    | Bigstring bigstring -> bigstring
-    | Shared shared -> get_ok (Raw.payload_bigstring shared)
-
-  let blit t ~src_pos dst ~dst_pos ~len =
-    match t with
-    | String text -> Bytes.blit_string text src_pos dst dst_pos len
-    | Bigstring bigstring ->
-        let part = Array1.sub bigstring src_pos len in
-        Bytes.blit (bytes_of_bigstring part) 0 dst dst_pos len
-    | Shared shared ->
-        get_ok (Raw.payload_blit shared src_pos dst dst_pos len)
-
-  let sub t ~pos ~len =
-    match t with
-    | String text -> String (String.sub text pos len)
-    | Bigstring bigstring -> Bigstring (Array1.sub bigstring pos len)
-    | Shared shared -> Shared (get_ok (Raw.payload_part shared pos len))
-
-  let release = function
-    | String _ | Bigstring _ -> Ok ()
-    | Shared shared -> Raw.payload_release shared
-
-  (* Unlike [length] for one that was released too: what holds it can be printed
-     at any time. *)
-  let pp_length ppf t =
-    match length t with
-    | length -> Format.fprintf ppf "%d bytes" length
-    | exception Invalid_argument _ -> Format.fprintf ppf "released bytes"
-end
-
-let printf = Format.fprintf
-
-module Transaction_info = struct
-  type t = Raw.transaction_info = {
-    hash : Transaction_hash.t;
-    fee_payer : Account_key.t;
-    fee : int64;
-    nonce : int;
-  }
-
-  let pp ppf t =
-    printf ppf "transaction %a of %a, nonce %d, fee %Lu" Transaction_hash.pp
-      t.hash Account_key.pp t.fee_payer t.nonce t.fee
-end
-
-module Work_info = struct
-  type t = Raw.work_info = {
-    job_id : Job_id.t;
-    fee : int64;
-    prover : Account_key.t;
-  }
-
-  let pp ppf t =
-    printf ppf "work %a of %a, fee %Lu" Job_id.pp t.job_id Account_key.pp
-      t.prover t.fee
-end
-
-module Commitment = struct
-  type t = Raw.commitment = {
-    timestamp_ms : int64;
-    job_id : Job_id.t;
-    fee : int64;
-    snarker : Account_key.t;
-  }
-
-  let pp ppf t =
-    printf ppf "commitment to %a of %a, fee %Lu, at %Lu ms" Job_id.pp t.job_id
-      Account_key.pp t.snarker t.fee t.timestamp_ms
-end
+include Base
+module Block = Block
 
 module Request_id = struct
   type t = Raw.request_id = { connection : int; request : int }
@@ -448,7 +154,12 @@ module Incoming = struct
   type t = Raw.incoming =
     | Rpc of Rpc.query
     | Staged_ledger_parts of State_hash.t
-    | Extension of { name : string; version : int; body : Payload.t }
+    | Extension of {
+        name : string;
+        version : int;
+        body : Payload.t;
+        max_answer : int;
+      }
 
   type response = Raw.response =
     | Rpc of Rpc.reply option
@@ -459,7 +170,7 @@ module Incoming = struct
     | Rpc query -> Rpc.pp_query ppf query
     | Staged_ledger_parts block ->
         printf ppf "staged ledger of %a in parts" State_hash.pp block
-    | Extension { name; version; body } ->
+    | Extension { name; version; body; _ } ->
         printf ppf "%S version %d with %a" name version Payload.pp_length body
 end
 
@@ -544,6 +255,39 @@ let pp_sockaddr ppf = function
       if String.contains text ':' then printf ppf "[%s]:%d" text port
       else printf ppf "%s:%d" text port
 
+module How_it_came = struct
+  type t = Raw.how_it_came = {
+    via : [ `List | `Chunks | `Whole ];
+    received : int;
+    items : int;
+    hits : int;
+    prefilled : int;
+    fetched : int;
+    round_trips : int;
+  }
+
+  let pp ppf t =
+    let via =
+      match t.via with
+      | `List -> "a list"
+      | `Chunks -> "chunks"
+      | `Whole -> "a whole block"
+    in
+    printf ppf
+      "by %s in %d bytes, %d items: %d hits, %d prefilled, %d fetched, %d \
+       round trips"
+      via t.received t.items t.hits t.prefilled t.fetched t.round_trips
+end
+
+module Block_failure = struct
+  type t = Raw.block_failure
+
+  let pp ppf : t -> unit = function
+    | `Unavailable -> printf ppf "no peer gave its body in time"
+    | `No_body -> printf ppf "its header commits to something that is no body"
+    | `Too_many -> printf ppf "too many blocks wait for their bodies"
+end
+
 module Event = struct
   type t = Raw.event =
     | Peer_connected of {
@@ -559,6 +303,21 @@ module Event = struct
         key : Block_key.t;
         previous_state_hash : State_hash.t;
       }
+    | Header of {
+        peer : Peer_id.t;
+        key : Block_key.t;
+        height : int;
+        previous_state_hash : State_hash.t;
+        header : Payload.t;
+      }
+    | Block of {
+        peer : Peer_id.t;
+        key : Block_key.t;
+        previous_state_hash : State_hash.t;
+        block : Payload.t;
+        how : How_it_came.t;
+      }
+    | Block_failed of { key : Block_key.t; reason : Block_failure.t }
     | Transaction of { peer : Peer_id.t; info : Transaction_info.t }
     | Work of { peer : Peer_id.t; info : Work_info.t }
     | Commitment of { peer : Peer_id.t; commitment : Commitment.t }
@@ -594,6 +353,17 @@ module Event = struct
         printf ppf "%a has block %a of %a after %a" Peer_id.pp peer
           Block_key.pp key Payload.pp_length block State_hash.pp
           previous_state_hash
+    | Header { peer; key; height; previous_state_hash; header } ->
+        printf ppf "%a has the header, %a, of block %a at height %d after %a"
+          Peer_id.pp peer Payload.pp_length header Block_key.pp key height
+          State_hash.pp previous_state_hash
+    | Block { peer; key; previous_state_hash; block; how } ->
+        printf ppf "block %a of %a after %a, of which %a told, came %a"
+          Block_key.pp key Payload.pp_length block State_hash.pp
+          previous_state_hash Peer_id.pp peer How_it_came.pp how
+    | Block_failed { key; reason } ->
+        printf ppf "block %a failed: %a" Block_key.pp key Block_failure.pp
+          reason
     | Transaction { peer; info } ->
         printf ppf "%a has %a" Peer_id.pp peer Transaction_info.pp info
     | Work { peer; info } ->
@@ -627,7 +397,7 @@ module Limits = struct
       ?transaction ?work ?staged_ledger ?extension_query ?extension_answer
       ?pool_permit ?commitment_permit ?requests_waiting ?request_rate
       ?request_burst ?authentication_timeout ?idle_timeout ?keep_alive_interval
-      () : t =
+      ?direct_len ?direct_peers () : t =
     {
       peers;
       inbound;
@@ -647,6 +417,8 @@ module Limits = struct
       authentication_timeout;
       idle_timeout;
       keep_alive_interval;
+      direct_len;
+      direct_peers;
     }
 
   let default = make ()
@@ -662,8 +434,8 @@ end
 type t = { secret_key : Secret_key.t; peer_id : Peer_id.t; node : Raw.node }
 
 let create ?(listen = []) ?(external_addresses = []) ?(initial_peers = [])
-    ?agent ?(extension_rpcs = []) ?(limits = Limits.default) ~secret_key
-    ~chain_id () =
+    ?agent ?(extension_rpcs = []) ?(limits = Limits.default)
+    ?(compact_blocks = true) ?dummy_proof ~secret_key ~chain_id () =
   let node =
     Raw.create
       {
@@ -675,6 +447,8 @@ let create ?(listen = []) ?(external_addresses = []) ?(initial_peers = [])
         agent;
         extension_rpcs;
         limits;
+        compact_blocks;
+        dummy_proof;
       }
   in
   let peer_id = Secret_key.peer_id secret_key in
@@ -696,6 +470,21 @@ let poll t ~max = Raw.poll t.node max
 
 let set_best_tip t ~state_hash block =
   Raw.set_best_tip t.node state_hash block
+
+let announce_block t ~state_hash block =
+  Raw.announce_block t.node state_hash block
+
+let accept_header t ?state_hash key = Raw.accept_header t.node state_hash key
+
+let accept_block t ~state_hash key = Raw.accept_block t.node state_hash key
+
+let ignore_block t key = Raw.ignore_block t.node key
+
+let reject_block t key = Raw.reject_block t.node key
+
+let add_command t command = Raw.add_command t.node command
+
+let add_completed_work t work = Raw.add_completed_work t.node work
 
 let add_transaction t info body = Raw.add_transaction t.node info body
 
@@ -742,6 +531,7 @@ module Channel = struct
     | Rpc
     | Streaming_rpc
     | Extension_rpc
+    | Compact_block
 
   let to_string = function
     | Signaling_discovery -> "signaling/discovery"
@@ -753,11 +543,13 @@ module Channel = struct
     | Rpc -> "rpc"
     | Streaming_rpc -> "rpc/streaming"
     | Extension_rpc -> "rpc/extension"
+    | Compact_block -> "block/compact"
 end
 
 module Peer = struct
   type permits = Raw.permits = {
     best_tip : bool;
+    block : bool;
     transactions : int;
     works : int;
     commitments : int;

@@ -73,11 +73,18 @@ module Error : sig
             late. *)
     | Not_connected
         (** There is no connection to that peer; if none was named, to any. *)
+    | Unknown_block
+        (** No block with that key waits for a verdict: it has ended, or was
+            never here. *)
     | Invalid of { what : string; why : string }
         (** An argument, or a part of the configuration, cannot be used. *)
     | Start of string
         (** An address cannot be bound, or the system refused something else. *)
-    | Not_a_block of string  (** The bytes cannot be a block. *)
+    | Not_a_block of string
+        (** The bytes cannot be a block, or not one that travels so. *)
+    | Not_an_item of string
+        (** The bytes are no transaction or work, or one that cannot be named.
+        *)
     | Too_long of { length : int; max : int }
         (** Longer than peers accept, or than is allowed for a name. *)
     | Too_many_requests of int
@@ -154,9 +161,14 @@ module Transaction_hash : ID
     hashes' texts as ["a_b-c_d"]. *)
 module Job_id : ID
 
-(** This library's name of a block: BLAKE2b-256 of its bytes. Text: 64
-    hexadecimal digits. *)
+(** This library's name of a block: BLAKE2b-256 of its header's bytes (of all
+    bytes, if they start with no header). Text: 64 hexadecimal digits. *)
 module Block_key : ID
+
+(** This library's name of a transaction or a completed work: BLAKE2b-256 of
+    its bytes as blocks carry it, signatures and proofs included. Text: 64
+    hexadecimal digits. *)
+module Item_id : ID
 
 (** A Mina account's public key, 33 bytes: x, then 1 if y is odd, otherwise 0.
     Not checked to be a point of the curve. Text: ["B62.."]. *)
@@ -306,6 +318,105 @@ module Commitment : sig
   val pp : Format.formatter -> t -> unit
 end
 
+(** {1 Blocks as bytes}
+
+    What is in a block, and compact blocks without a node. None of these
+    functions verifies a signature or a proof. Those that take a block or a
+    compact message release the runtime lock meanwhile, 3 MB take
+    milliseconds; payloads are copied as they are for {!set_best_tip}. *)
+
+module Block : sig
+  (** A transaction or a completed work in a block. *)
+  type item = {
+    kind : [ `Signed_command | `Zkapp_command | `Work ];
+    offset : int;  (** Where it starts in the block's bytes. *)
+    length : int;  (** Its bytes; a command's status is not among them. *)
+    id : Item_id.t;
+  }
+
+  type layout = {
+    header_length : int;  (** In bytes. What follows is the body. *)
+    height : int;  (** How long the chain is with this block. *)
+    previous_state_hash : State_hash.t;  (** Of the block before it. *)
+    body_reference : string;
+        (** The commitment to the body that the header carries: 64 hexadecimal
+            digits. *)
+    items : item list;
+        (** In block order: the works, then the commands, of one pre-diff and
+            then the other. At most 8192. *)
+  }
+
+  val key : Payload.t -> Block_key.t
+  (** The name of a block. Every payload has one. *)
+
+  val layout : Payload.t -> (layout, Error.t) result
+  (** Finds the parts of what must be exactly one block in canonical binprot.
+      [Error (Not_a_block _)] says what is wrong and where. Whether the body is
+      the one that the header names is not checked: compare the layout's
+      [body_reference] with {!val-body_reference}. *)
+
+  val body_reference : Payload.t -> (string, Error.t) result
+  (** The reference of a block's body, computed from it: 64 hexadecimal digits.
+      [Error (Not_a_block _)]. *)
+
+  val item_id : Payload.t -> Item_id.t
+  (** The name of an item with these bytes, whatever they are. *)
+
+  val command_info :
+    ?dummy_proof:string -> Payload.t -> (Transaction_info.t, Error.t) result
+  (** What peers are told of a user command (its binprot, tag included), from
+      its bytes. [dummy_proof] is as for {!create}. [Error (Not_an_item _)] if
+      the bytes are no user command, or one with proofs and there is no
+      [dummy_proof]. *)
+
+  val work_info : Payload.t -> (Work_info.t, Error.t) result
+  (** What peers are told of a work as a block carries it (fee, proofs, prover).
+      [Error (Not_an_item _)] if the bytes are none. *)
+
+  val compact :
+    ?max_length:int ->
+    ?prefill:int list ->
+    nonce:int64 ->
+    Payload.t ->
+    (string, Error.t) result
+  (** A block as its header and the list of its items: the message of the
+      channel [block/compact] that a node sends which has verified the body.
+
+      [prefill] are the places of items to carry whole, counted from 0 in block
+      order, the most important first: as many as fit [max_length], the most
+      bytes of the message (1 MiB, which is also the most that it can be).
+      Places that the block does not have are passed over. All other items are
+      carried as short ids, which depend on [nonce] (or one of the next three,
+      if two items have the same).
+
+      [Error (Not_a_block _)] if it is no block, its body is not the one that
+      its header names, or it cannot be compact. [Error (Too_long _)] if
+      the message is longer than [max_length], or than 1 MiB, even without
+      anything prefilled. *)
+
+  val rebuild :
+    compact:string ->
+    pool:Payload.t list ->
+    ( [ `Complete of Payload.t
+      | `Missing of int list
+      | `Failed
+      | `Invalid of string ],
+      Error.t )
+    result
+  (** The block again from such a message and from items as blocks carry them.
+
+      - [`Complete block]: byte for byte; its body is the one that its header
+        names.
+      - [`Missing places]: the items at these places, rising, are neither in the
+        message nor in the pool (or two of the pool, or two places of the
+        block, have the same short id).
+      - [`Failed]: an item of the pool has the short id of another; a node would
+        ask for full ids.
+      - [`Invalid why]: there is no block with this message, or it is none.
+
+      [Error (Not_an_item _)] if something in the pool is no item. *)
+end
+
 (** {1 Requests} *)
 
 (** Names a request of this node's. Unique within the node. *)
@@ -435,8 +546,14 @@ module Incoming : sig
   type t =
     | Rpc of Rpc.query
     | Staged_ledger_parts of State_hash.t
-    | Extension of { name : string; version : int; body : Payload.t }
-        (** Only of methods that the node was created with. *)
+    | Extension of {
+        name : string;
+        version : int;
+        body : Payload.t;
+        max_answer : int;
+            (** The longest answer, in bytes, that the peer accepts and this
+                node may give. *)
+      }  (** Only of methods that the node was created with. *)
 
   type response =
     | Rpc of Rpc.reply option  (** [None]: this node does not have it. *)
@@ -498,6 +615,37 @@ module Dial_failure : sig
   val pp : Format.formatter -> t -> unit
 end
 
+(** How a block came whose body was rebuilt. *)
+module How_it_came : sig
+  type t = {
+    via : [ `List | `Chunks | `Whole ];
+        (** From a list of its items and what the pools had; as a body in
+            chunks, each checked as it came; or as a whole block. *)
+    received : int;
+        (** Bytes that came for it: header, list, and the answers to this
+            node's questions. *)
+    items : int;  (** How many transactions and works it has. *)
+    hits : int;  (** How many of them this node's pools had. *)
+    prefilled : int;  (** How many came with the list. *)
+    fetched : int;  (** How many were asked for and came. *)
+    round_trips : int;  (** How often this node asked and waited. *)
+  }
+
+  val pp : Format.formatter -> t -> unit
+end
+
+(** Why a block's body could not be had. *)
+module Block_failure : sig
+  type t =
+    [ `Unavailable  (** No peer gave it within 60 s. *)
+    | `No_body  (** The header commits to something that is no body. *)
+    | `Too_many
+      (** More than 16 blocks with an accepted header wait for their bodies:
+          the oldest gives way. *) ]
+
+  val pp : Format.formatter -> t -> unit
+end
+
 module Event : sig
   (** What happened. Taking an event permits its peer to send the next item of
       its kind. *)
@@ -516,7 +664,34 @@ module Event : sig
         block : Payload.t;
         key : Block_key.t;
         previous_state_hash : State_hash.t;  (** From the block's bytes. *)
-      }  (** A peer's best tip. *)
+      }
+        (** The best tip of a peer that does not speak compact blocks, or one
+            that cannot travel so. *)
+    | Header of {
+        peer : Peer_id.t;  (** Who told of it first. *)
+        key : Block_key.t;
+        height : int;  (** From the header. *)
+        previous_state_hash : State_hash.t;  (** From the header. *)
+        header : Payload.t;  (** Its binprot; not verified in any way. *)
+      }
+        (** There is a block with this header, and its body is being fetched.
+            Answer within 30 s with {!accept_header} if the header is valid, or
+            with {!ignore_block} or {!reject_block}; no answer counts as
+            {!ignore_block}. It comes once for each block that peers with
+            compact blocks tell of, before its {!Block}. *)
+    | Block of {
+        peer : Peer_id.t;  (** Who told of it first. *)
+        key : Block_key.t;
+        previous_state_hash : State_hash.t;  (** From the header. *)
+        block : Payload.t;
+        how : How_it_came.t;
+      }
+        (** The block of a {!Header}. Its body is the one that the header
+            names; nothing else is verified. If the header was not accepted
+            yet, the block is answered now, within 30 s: {!accept_block},
+            {!ignore_block} or {!reject_block}. *)
+    | Block_failed of { key : Block_key.t; reason : Block_failure.t }
+        (** The body of a {!Header}'s block could not be had. *)
     | Transaction of { peer : Peer_id.t; info : Transaction_info.t }
         (** A peer has a transaction that this node's pool lacks: see
             {!fetch_transaction}. *)
@@ -577,6 +752,8 @@ module Limits : sig
     ?authentication_timeout:float ->
     ?idle_timeout:float ->
     ?keep_alive_interval:float ->
+    ?direct_len:int ->
+    ?direct_peers:int ->
     unit ->
     t
   (** Other limits than the defaults. {!create} checks them.
@@ -599,7 +776,13 @@ module Limits : sig
 
       Times in seconds, from 0.01 to a day: [authentication_timeout] (5),
       [idle_timeout] (20), and [keep_alive_interval] (6), which must be the
-      shorter of the two. *)
+      shorter of the two.
+
+      Compact blocks: how many peers may send a header and the list of a
+      block's items without being asked, [direct_peers] (3), and the most bytes
+      of each, transactions and works that come with the list included,
+      [direct_len] (64 KiB, at most 1 MiB). The others announce a block in at
+      most 104 bytes, and are asked. *)
 end
 
 (** A method that peers may call by name. *)
@@ -626,6 +809,8 @@ val create :
   ?agent:string ->
   ?extension_rpcs:Extension_rpc.t list ->
   ?limits:Limits.t ->
+  ?compact_blocks:bool ->
+  ?dummy_proof:string ->
   secret_key:Secret_key.t ->
   chain_id:Chain_id.t ->
   unit ->
@@ -637,6 +822,12 @@ val create :
     beside those, for instance the one that a router forwards. [initial_peers]:
     peers to be connected with whenever the node runs; the node's own address
     is ignored. [agent]: the name and version that peers see, at most 64 bytes.
+    [compact_blocks]: whether blocks travel compactly to and from peers that can
+    do so too, as they do unless this is [false]; then every block travels
+    whole, as a best tip. [dummy_proof]: the proof that stands for all proofs
+    where a transaction is hashed, as binprot: the network's
+    [Proof.transaction_dummy]. Without it {!add_command} cannot name zkApp
+    commands that have proofs.
 
     [Error (Invalid _)] if something cannot be used. *)
 
@@ -681,27 +872,87 @@ val poll : t -> max:int -> (Event.t list, Error.t) result
 val set_best_tip :
   t -> state_hash:State_hash.t -> Payload.t -> (Block_key.t, Error.t) result
 (** Makes a block (its binprot) the best tip, which every peer that wants it
-    pulls. [state_hash] is the block's own, which this library cannot compute.
-    [Error (Not_a_block _)], [Error (Too_long _)]. *)
+    pulls, compactly if both sides can. [state_hash] is the block's own, which
+    this library cannot compute. One that came by {!Event.Block} and was
+    accepted is on its way already. [Error (Not_a_block _)],
+    [Error (Too_long _)]. *)
+
+val announce_block :
+  t -> state_hash:State_hash.t -> Payload.t -> (Block_key.t, Error.t) result
+(** Relays a block (its binprot) that is not, or not yet, the best tip to peers
+    with compact blocks. It also ends the wait for a verdict on it.
+    [Error (Not_a_block _)] if its body is not the one that its header names,
+    as it could not travel then; [Error (Too_long _)]. *)
 
 val add_transaction :
   t -> Transaction_info.t -> Payload.t -> (bool, Error.t) result
 (** Puts a transaction in the pool: peers are told of it and can fetch it. One
     with that hash is replaced, and told of again if it differs. [false] if the
-    very same was there. [Error (Too_long _)]. *)
+    very same was there. The payload is the binprot of the user command, tag
+    included; only as such can a compact block be rebuilt from it, and other
+    bytes are kept as they are. [Error (Too_long _)]. *)
+
+val add_command : t -> Payload.t -> (Transaction_info.t * bool, Error.t) result
+(** {!add_transaction} of a user command, whose hash, fee payer, fee and nonce
+    are found in its bytes. [Error (Not_an_item _)] if they are no user command,
+    or a zkApp command with proofs while the node has no [dummy_proof];
+    [Error (Too_long _)]. *)
 
 val remove_transaction : t -> Transaction_hash.t -> (bool, Error.t) result
 (** [false] if it was not there. *)
 
 val add_work : t -> Work_info.t -> Payload.t -> (bool, Error.t) result
-(** Puts a completed work in the pool, as {!add_transaction} does. *)
+(** Puts a completed work in the pool, as {!add_transaction} does. The payload
+    is the work as an RPC answers with it: prover, fee, proofs. *)
+
+val add_completed_work : t -> Payload.t -> (Work_info.t * bool, Error.t) result
+(** {!add_work} of a work as a block carries it: fee, proofs, prover. What it
+    proves, its fee and its prover are found in its bytes.
+    [Error (Not_an_item _)] if they are no such work; [Error (Too_long _)]. *)
 
 val remove_work : t -> Job_id.t -> (bool, Error.t) result
+(** [false] if it was not there. *)
 
 val add_commitment : t -> Commitment.t -> (bool, Error.t) result
 (** Tells peers of a commitment. *)
 
 val remove_commitment : t -> Job_id.t -> (bool, Error.t) result
+(** Tells nobody any more. [false] if it was not there. *)
+
+(** {1 Judging blocks}
+
+    A block that peers tell of compactly comes in two steps: {!Event.Header} as
+    soon as its header is here, {!Event.Block} when its body is too. A header
+    that is accepted is passed on at once, the block when its body is here: so a
+    block crosses the network before anybody has finished verifying it. One that
+    nobody accepts goes no further.
+
+    Verdicts are given by the block's key, once; giving one twice does no harm.
+    [Error Unknown_block] if the block has ended (it took too long, or was
+    ignored or rejected) or was never here. *)
+
+val accept_header :
+  t -> ?state_hash:State_hash.t -> Block_key.t -> (unit, Error.t) result
+(** The header of an {!Event.Header} is valid: it is relayed now, and the block
+    when its body is here. [state_hash] is the block's own; with it peers
+    without compact blocks can be asked for the body, and can ask for the block.
+*)
+
+val accept_block :
+  t -> state_hash:State_hash.t -> Block_key.t -> (unit, Error.t) result
+(** The block of an {!Event.Block}, or of an {!Event.Header} whose body is still
+    to come, is valid: it is relayed, and peers that ask for it by its state
+    hash are answered. It does not become the best tip: see {!set_best_tip}. *)
+
+val ignore_block : t -> Block_key.t -> (unit, Error.t) result
+(** The block is of no interest: it is not relayed (any more), and no peer is to
+    blame. *)
+
+val reject_block : t -> Block_key.t -> (unit, Error.t) result
+(** The block is invalid: it is not relayed (any more). Before
+    {!accept_header} its header is meant: all peers that told of it have
+    accepted an invalid header, and their connections are closed. After it the
+    body is meant, of which they need not have known: no peer is to blame. *)
 
 (** {1 Asking peers} *)
 
@@ -765,6 +1016,7 @@ module Channel : sig
     | Rpc
     | Streaming_rpc
     | Extension_rpc
+    | Compact_block
 
   val to_string : t -> string
 end
@@ -774,6 +1026,7 @@ module Peer : sig
   (** What this node has permitted the peer to send and has not come. *)
   type permits = {
     best_tip : bool;
+    block : bool;  (** Compact news of one block. *)
     transactions : int;
     works : int;
     commitments : int;

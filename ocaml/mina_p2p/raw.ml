@@ -17,9 +17,11 @@ type error =
   | Wrong_parts
   | Gone
   | Not_connected
+  | Unknown_block
   | Invalid of { what : string; why : string }
   | Start of string
   | Not_a_block of string
+  | Not_an_item of string
   | Too_long of { length : int; max : int }
   | Too_many_requests of int
   | Dial_refused of string
@@ -60,6 +62,7 @@ type kind =
   | Job_id
   | Block_key
   | Account_key
+  | Item_id
 
 external id_of_text : kind -> string -> (string, error) result
   = "mina_p2p_id_of_text"
@@ -146,7 +149,12 @@ type request =
 type incoming =
   | Rpc of query
   | Staged_ledger_parts of string
-  | Extension of { name : string; version : int; body : payload }
+  | Extension of {
+      name : string;
+      version : int;
+      body : payload;
+      max_answer : int;
+    }
 
 type response =
   | Rpc of reply option
@@ -209,6 +217,18 @@ type dial_failure =
   | Closed_by_peer of close_reason
   | Unreachable of string
 
+type how_it_came = {
+  via : [ `List | `Chunks | `Whole ];
+  received : int;
+  items : int;
+  hits : int;
+  prefilled : int;
+  fetched : int;
+  round_trips : int;
+}
+
+type block_failure = [ `Unavailable | `No_body | `Too_many ]
+
 type event =
   | Peer_connected of {
       peer : string;
@@ -223,6 +243,21 @@ type event =
       key : string;
       previous_state_hash : string;
     }
+  | Header of {
+      peer : string;
+      key : string;
+      height : int;
+      previous_state_hash : string;
+      header : payload;
+    }
+  | Block of {
+      peer : string;
+      key : string;
+      previous_state_hash : string;
+      block : payload;
+      how : how_it_came;
+    }
+  | Block_failed of { key : string; reason : block_failure }
   | Transaction of { peer : string; info : transaction_info }
   | Work of { peer : string; info : work_info }
   | Commitment of { peer : string; commitment : commitment }
@@ -252,9 +287,11 @@ type channel =
   | Rpc
   | Streaming_rpc
   | Extension_rpc
+  | Compact_block
 
 type permits = {
   best_tip : bool;
+  block : bool;
   transactions : int;
   works : int;
   commitments : int;
@@ -317,6 +354,8 @@ type limits = {
   authentication_timeout : float option;
   idle_timeout : float option;
   keep_alive_interval : float option;
+  direct_len : int option;
+  direct_peers : int option;
 }
 
 type config = {
@@ -328,6 +367,8 @@ type config = {
   agent : string option;
   extension_rpcs : extension_rpc list;
   limits : limits;
+  compact_blocks : bool;
+  dummy_proof : string option;
 }
 
 (* node.rs *)
@@ -350,6 +391,30 @@ external listen_addresses : node -> (address list, error) result
 
 external set_best_tip : node -> string -> payload -> (string, error) result
   = "mina_p2p_node_set_best_tip"
+
+external announce_block : node -> string -> payload -> (string, error) result
+  = "mina_p2p_node_announce_block"
+
+external accept_header :
+  node -> string option -> string -> (unit, error) result
+  = "mina_p2p_node_accept_header"
+
+external accept_block : node -> string -> string -> (unit, error) result
+  = "mina_p2p_node_accept_block"
+
+external ignore_block : node -> string -> (unit, error) result
+  = "mina_p2p_node_ignore_block"
+
+external reject_block : node -> string -> (unit, error) result
+  = "mina_p2p_node_reject_block"
+
+external add_command :
+  node -> payload -> (transaction_info * bool, error) result
+  = "mina_p2p_node_add_command"
+
+external add_completed_work :
+  node -> payload -> (work_info * bool, error) result
+  = "mina_p2p_node_add_completed_work"
 
 external add_transaction :
   node -> transaction_info -> payload -> (bool, error) result
@@ -395,3 +460,52 @@ external bans : node -> ((string * float) list, error) result
   = "mina_p2p_node_bans"
 
 external peers : node -> (peer list, error) result = "mina_p2p_node_peers"
+
+(* block.rs *)
+type item = {
+  kind : [ `Signed_command | `Zkapp_command | `Work ];
+  offset : int;
+  length : int;
+  id : string;
+}
+
+type layout = {
+  header_length : int;
+  height : int;
+  previous_state_hash : string;
+  body_reference : string;
+  items : item list;
+}
+
+type compaction = {
+  max_length : int option;
+  prefill : int list;
+  nonce : int64;
+}
+
+type rebuilt =
+  [ `Complete of payload | `Missing of int list | `Failed | `Invalid of string ]
+
+external block_key : payload -> (string, error) result = "mina_p2p_block_key"
+
+external block_layout : payload -> (layout, error) result
+  = "mina_p2p_block_layout"
+
+external block_body_reference : payload -> (string, error) result
+  = "mina_p2p_block_body_reference"
+
+external block_item_id : payload -> (string, error) result
+  = "mina_p2p_block_item_id"
+
+external block_command_info :
+  string option -> payload -> (transaction_info, error) result
+  = "mina_p2p_block_command_info"
+
+external block_work_info : payload -> (work_info, error) result
+  = "mina_p2p_block_work_info"
+
+external block_compact : compaction -> payload -> (string, error) result
+  = "mina_p2p_block_compact"
+
+external block_rebuild : string -> payload list -> (rebuilt, error) result
+  = "mina_p2p_block_rebuild"

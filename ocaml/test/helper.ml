@@ -40,19 +40,21 @@ let transaction_info number : Transaction_info.t =
 type node = { node : t; fd : Unix.file_descr; events : Event.t Queue.t }
 
 let create ?(chain_id = chain_id) ?(listen = [ loopback ]) ?initial_peers
-    ?extension_rpcs ?limits () =
+    ?extension_rpcs ?limits ?compact_blocks ?dummy_proof () =
   let secret_key = ok (Secret_key.generate ()) in
   ok
-    (create ~listen ?initial_peers ?extension_rpcs ?limits ~secret_key
-       ~chain_id ())
+    (create ~listen ?initial_peers ?extension_rpcs ?limits ?compact_blocks
+       ?dummy_proof ~secret_key ~chain_id ())
 
 let start_node node =
   ok (start node);
   { node; fd = ok (event_fd node); events = Queue.create () }
 
-let start ?chain_id ?listen ?initial_peers ?extension_rpcs ?limits () =
+let start ?chain_id ?listen ?initial_peers ?extension_rpcs ?limits
+    ?compact_blocks ?dummy_proof () =
   start_node
-    (create ?chain_id ?listen ?initial_peers ?extension_rpcs ?limits ())
+    (create ?chain_id ?listen ?initial_peers ?extension_rpcs ?limits
+       ?compact_blocks ?dummy_proof ())
 
 (* The test may have closed it. *)
 let stop { node; fd; _ } =

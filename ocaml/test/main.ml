@@ -4,6 +4,8 @@ let () =
       ("values", Values.tests);
       ("payloads", Payloads.tests);
       ("guards", Guards.tests);
+      ("blocks", Blocks.tests);
+      ("relay", Relay.tests);
       ("nodes", Nodes.tests);
       ("processes", Processes.tests);
     ]

@@ -189,7 +189,7 @@ let requests () =
       ignore (ask "reverse");
       let responder, asked = incoming () in
       (match asked with
-      | Extension { name = "reverse"; version = 3; body } ->
+      | Extension { name = "reverse"; version = 3; body; max_answer = 100 } ->
           Alcotest.(check string) "argument" "abc" (Payload.to_string body)
       | _ -> Alcotest.fail "another request");
       Alcotest.check unit "another kind" (Error Wrong_kind)

@@ -114,7 +114,7 @@ let release () =
   used "sub" (fun () -> ignore (Payload.sub payload ~pos:0 ~len:0));
   (* What holds it can still be printed. *)
   let request : Incoming.t =
-    Extension { name = "n"; version = 1; body = payload }
+    Extension { name = "n"; version = 1; body = payload; max_answer = 1 }
   in
   Alcotest.(check string)
     "printed" "\"n\" version 1 with released bytes"

@@ -51,6 +51,30 @@ let expected : Event.t list =
     in
     Staged_ledger_part { request = request_id; peer; index; part }
   in
+  let block via : Event.t =
+    let how : How_it_came.t =
+      {
+        via;
+        received = 1;
+        items = 2;
+        hits = 3;
+        prefilled = 4;
+        fetched = 5;
+        round_trips = 6;
+      }
+    in
+    Block
+      {
+        peer;
+        key = hash Block_key.of_bytes 1;
+        previous_state_hash = hash State_hash.of_bytes 2;
+        block = bytes;
+        how;
+      }
+  in
+  let block_failed reason : Event.t =
+    Block_failed { key = hash Block_key.of_bytes 1; reason }
+  in
   let merkle : Rpc.merkle_address = { depth = 9; path = "\001\128" } in
   List.concat
     [
@@ -98,6 +122,20 @@ let expected : Event.t list =
             key = hash Block_key.of_bytes 1;
             previous_state_hash = hash State_hash.of_bytes 2;
           };
+        Header
+          {
+            peer;
+            key = hash Block_key.of_bytes 1;
+            height = 0xffff_ffff;
+            previous_state_hash = hash State_hash.of_bytes 2;
+            header = bytes;
+          };
+        block `List;
+        block `Chunks;
+        block `Whole;
+        block_failed `Unavailable;
+        block_failed `No_body;
+        block_failed `Too_many;
         Transaction
           {
             peer;
@@ -141,7 +179,13 @@ let expected : Event.t list =
           Rpc (Work (job_id 1));
           Rpc (Transaction transaction_hash);
           Staged_ledger_parts state_hash;
-          Extension { name = "name"; version = 3; body = bytes };
+          Extension
+            {
+              name = "name";
+              version = 3;
+              body = bytes;
+              max_answer = 0xffff_ffff;
+            };
         ];
       [ Request_cancelled { peer; responder }; response (Ok (Rpc None)) ];
       List.map reply
@@ -392,8 +436,9 @@ let request_crosses (request : Request.t) =
   match (request, ok (echo_request request)) with
   | Rpc query, Rpc echoed -> query = echoed
   | Staged_ledger_parts block, Staged_ledger_parts echoed -> block = echoed
-  | Extension { name; version; body; _ }, Extension echoed ->
+  | Extension { name; version; body; max_answer; _ }, Extension echoed ->
       name = echoed.name && version = echoed.version
+      && max_answer = echoed.max_answer
       && body = plain echoed.body
   | _ -> false
 
@@ -439,6 +484,7 @@ let texts () =
       (module Transaction_hash);
       (module Job_id);
       (module Block_key);
+      (module Item_id);
       (module Account_key);
     ];
   (* A peer id of the network, in both forms. *)
@@ -501,6 +547,8 @@ let configuration () =
   limits "block" (Limits.make ~block:0x200_0000 ());
   limits "work" (Limits.make ~work:65_537 ());
   limits "extension_query" (Limits.make ~extension_query:0x200_0001 ());
+  limits "direct_len" (Limits.make ~direct_len:0x10_0001 ());
+  limits "direct_peers" (Limits.make ~direct_peers:(-1) ());
   limits "idle_timeout" (Limits.make ~idle_timeout:Float.nan ());
   (* Without end, and more than clocks can count. *)
   limits "keep_alive_interval" (Limits.make ~keep_alive_interval:0. ());
@@ -512,7 +560,9 @@ let configuration () =
        (Mina_p2p.create
           ~limits:
             (Limits.make ~peers:1 ~idle_timeout:7. ~work:65_536
-               ~extension_query:0x200_0000 ())
+               ~extension_query:0x200_0000 ~direct_len:0x10_0000
+               ~direct_peers:0 ())
+          ~compact_blocks:false ~dummy_proof:"\000\255"
           ~agent:(filled 64 65) ~secret_key ~chain_id ()))
 
 let tests =

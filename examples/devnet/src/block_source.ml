@@ -35,15 +35,21 @@ let repository () =
   in
   match above (absolute program) with Some root -> Some root | None -> above cwd
 
-let folder () =
+(* What an environment variable names, or else what is beside the repository. *)
+let named_or_beside variable path ~is_there =
   match Sys.getenv_opt variable with
-  | Some folder when folder <> "" -> Some folder
+  | Some named when named <> "" -> Some named
   | _ ->
-      let beside root =
-        Filename.concat (Filename.dirname root) "shared/blocks"
-      in
+      let beside root = Filename.concat (Filename.dirname root) path in
       Option.bind (repository ()) (fun root ->
-          if is_folder (beside root) then Some (beside root) else None)
+          if is_there (beside root) then Some (beside root) else None)
+
+let folder () = named_or_beside variable "shared/blocks" ~is_there:is_folder
+
+let dummy_proof () =
+  let path = "shared/mina-rust/vectors/transaction_dummy_proof.bin" in
+  Option.map read_file
+    (named_or_beside "MINA_P2P_DUMMY_PROOF" path ~is_there:Sys.file_exists)
 
 (* A block that was announced before is no news to anybody: nothing to time. *)
 let without_repeats blocks =

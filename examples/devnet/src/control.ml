@@ -1,7 +1,14 @@
 type command =
-  | Start of { chain_id : string; initial_peers : string list }
+  | Start of {
+      chain_id : string;
+      compact : bool;
+      initial_peers : string list;
+    }
   | Tip of string
   | Add of Item.t
+  | Add_command of string
+  | Add_completed_work of string
+  | Lack of string list
   | Figures
   | Give_block of string
   | Give_item of string
@@ -10,12 +17,29 @@ type command =
 type traffic = { sent : int; received : int }
 type figures = { wire : traffic; channels : (string * traffic) list }
 
+type via = List | Chunks | Whole | Tip
+
+type how = {
+  via : via;
+  received : int;
+  items : int;
+  hits : int;
+  prefilled : int;
+  fetched : int;
+  round_trips : int;
+}
+
+let vias =
+  [ (List, "list"); (Chunks, "chunks"); (Whole, "whole"); (Tip, "tip") ]
+
+let via_to_string via = List.assoc via vias
+
 type report =
   | Ready of { peer_id : string; addresses : string list }
   | Connected of string
   | Disconnected of { peer : string; reason : string }
   | Tip_set of { key : string; at : float }
-  | Got_block of { key : string; at : float; length : int }
+  | Got_block of { key : string; at : float; length : int; how : how }
   | Has_item of string
   | Measured of figures
   | Block_bytes of { key : string; body : string }
@@ -68,11 +92,39 @@ let item_of_raw : raw -> Item.t option = function
         }
   | _ -> None
 
+let boolean text =
+  match bool_of_string_opt text with
+  | Some value -> value
+  | None -> malformed "%S is neither true nor false" text
+
+let words_of_how how =
+  via_to_string how.via
+  :: List.map string_of_int
+       [
+         how.received; how.items; how.hits; how.prefilled; how.fetched;
+         how.round_trips;
+       ] [@ocamlformat "disable"]
+
+let how_of_words words =
+  match words with
+  | via :: numbers -> (
+      let is_it (_, name) = name = via in
+      match (List.find_opt is_it vias, List.map int_of_string numbers) with
+      | ( Some (via, _),
+          [ received; items; hits; prefilled; fetched; round_trips ] ) ->
+          { via; received; items; hits; prefilled; fetched; round_trips }
+      | _ -> malformed "not how a block came: %S" (String.concat " " words))
+  | [] -> malformed "not how a block came"
+
 let raw_of_command : command -> raw = function
-  | Start { chain_id; initial_peers } ->
-      ([ "start"; Hex.of_string chain_id ], lines initial_peers)
+  | Start { chain_id; compact; initial_peers } ->
+      let about = [ Hex.of_string chain_id; string_of_bool compact ] in
+      ("start" :: about, lines initial_peers)
   | Tip block -> ([ "tip" ], block)
   | Add item -> raw_of_item item
+  | Add_command body -> ([ "command" ], body)
+  | Add_completed_work body -> ([ "completed-work" ], body)
+  | Lack ids -> ([ "lack" ], lines (List.map Hex.of_string ids))
   | Figures -> ([ "figures" ], "")
   | Give_block key -> ([ "give-block"; Hex.of_string key ], "")
   | Give_item id -> ([ "give-item"; Hex.of_string id ], "")
@@ -80,11 +132,13 @@ let raw_of_command : command -> raw = function
 
 let command_of_raw (raw : raw) : command option =
   match raw with
-  | [ "start"; chain_id ], body ->
-      Some
-        (Start
-           { chain_id = Hex.to_string chain_id; initial_peers = of_lines body })
+  | [ "start"; chain_id; compact ], body ->
+      let chain_id = Hex.to_string chain_id and compact = boolean compact in
+      Some (Start { chain_id; compact; initial_peers = of_lines body })
   | [ "tip" ], block -> Some (Tip block)
+  | [ "command" ], body -> Some (Add_command body)
+  | [ "completed-work" ], body -> Some (Add_completed_work body)
+  | [ "lack" ], body -> Some (Lack (List.map Hex.to_string (of_lines body)))
   | [ "figures" ], "" -> Some Figures
   | [ "give-block"; key ], "" -> Some (Give_block (Hex.to_string key))
   | [ "give-item"; id ], "" -> Some (Give_item (Hex.to_string id))
@@ -108,9 +162,9 @@ let raw_of_report : report -> raw = function
   | Connected peer -> ([ "connected"; peer ], "")
   | Disconnected { peer; reason } -> ([ "disconnected"; peer ], reason)
   | Tip_set { key; at } -> ([ "tip-set"; Hex.of_string key; time at ], "")
-  | Got_block { key; at; length } ->
-      let length = string_of_int length in
-      ([ "got-block"; Hex.of_string key; time at; length ], "")
+  | Got_block { key; at; length; how } ->
+      let about = [ Hex.of_string key; time at; string_of_int length ] in
+      (("got-block" :: about) @ words_of_how how, "")
   | Has_item id -> ([ "item"; Hex.of_string id ], "")
   | Measured { wire; channels } ->
       let each = List.map line_of_traffic (("wire", wire) :: channels) in
@@ -128,9 +182,10 @@ let report_of_raw (raw : raw) : report option =
   | [ "disconnected"; peer ], reason -> Some (Disconnected { peer; reason })
   | [ "tip-set"; key; at ], "" ->
       Some (Tip_set { key = Hex.to_string key; at = float_of_string at })
-  | [ "got-block"; key; at; length ], "" ->
+  | "got-block" :: key :: at :: length :: how, "" ->
       let length = int_of_string length and at = float_of_string at in
-      Some (Got_block { key = Hex.to_string key; at; length })
+      let key = Hex.to_string key and how = how_of_words how in
+      Some (Got_block { key; at; length; how })
   | [ "item"; id ], "" -> Some (Has_item (Hex.to_string id))
   | [ "figures" ], body -> (
       match List.map traffic_of_line (of_lines body) with

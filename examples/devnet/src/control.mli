@@ -5,11 +5,17 @@
     length of the body that follows the line's end. Ids and hashes are in
     hexadecimal, times in seconds since 1970. To a node:
 
-    - [start CHAIN N], body: addresses of the peers to keep connected with, one
-      a line. The node answers [ready].
+    - [start CHAIN COMPACT N], body: addresses of the peers to keep connected
+      with, one a line. [COMPACT] says whether blocks may travel compactly:
+      [true] or [false]. The node answers [ready].
     - [tip N], body: a block, to be the node's best tip. It answers [tip-set].
     - [transaction ID FEE ACCOUNT NONCE N], [work ID FEE ACCOUNT N], body: an
       item for the node's pool. It answers [item].
+    - [command N], [completed-work N], body: the same, but as a block carries
+      it, so that nothing need be told of it. It answers [item].
+    - [lack N], body: ids, one a line. The node does not fetch these items,
+      whoever offers them, as if it had not heard of them in time. Replaces
+      what it was told to lack before.
     - [figures 0]: it answers [figures N], body: a line [SENT RECEIVED NAME] for
       [wire] and for each channel, in bytes.
     - [give-block KEY 0], [give-item ID 0]: it answers [block-bytes],
@@ -19,18 +25,26 @@
     From a node, besides those answers:
 
     - [connected PEER 0]; [disconnected PEER N], body: why.
-    - [got-block KEY TIME LENGTH 0]: a block came that it did not have, and is
-      its best tip now.
+    - [got-block KEY TIME LENGTH VIA RECEIVED ITEMS HITS PREFILLED FETCHED TRIPS
+      0]: a block came that it did not have, and is its best tip now.
     - [item ID 0]: an item is in its pool now.
     - [note N], body: what a person should read.
 
-    A node is told nothing of a block or an item but by [tip], [transaction] and
-    [work]: what it can give back otherwise came from its peers. *)
+    A node is told nothing of a block or an item but by [tip], [transaction],
+    [work], [command] and [completed-work]: what it can give back otherwise came
+    from its peers. *)
 
 type command =
-  | Start of { chain_id : string; initial_peers : string list }
+  | Start of {
+      chain_id : string;
+      compact : bool;
+      initial_peers : string list;
+    }
   | Tip of string
   | Add of Item.t
+  | Add_command of string
+  | Add_completed_work of string
+  | Lack of string list
   | Figures
   | Give_block of string
   | Give_item of string
@@ -44,13 +58,30 @@ type figures = {
   channels : (string * traffic) list;  (** Messages with their frame heads. *)
 }
 
+(** By what a block came: by a list of its items and from the pools, by chunks,
+    by RPC, or as a best tip, whole and unasked. *)
+type via = List | Chunks | Whole | Tip
+
+type how = {
+  via : via;
+  received : int;  (** Bytes of messages: all that this node got for it. *)
+  items : int;
+  hits : int;  (** Of the items, those that the node's pools had. *)
+  prefilled : int;  (** Those that came with the list. *)
+  fetched : int;  (** Those that were asked for. *)
+  round_trips : int;  (** How often it was asked, and waited for. *)
+}
+
+val via_to_string : via -> string
+(** [list], [chunks], [whole], [tip]. *)
+
 type report =
   | Ready of { peer_id : string; addresses : string list }
   | Connected of string
   | Disconnected of { peer : string; reason : string }
   | Tip_set of { key : string; at : float }
       (** [at]: just before the library was called. *)
-  | Got_block of { key : string; at : float; length : int }
+  | Got_block of { key : string; at : float; length : int; how : how }
       (** [at]: when the program had it from the library. *)
   | Has_item of string
   | Measured of figures

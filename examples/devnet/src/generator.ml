@@ -4,15 +4,23 @@ let start_stream = 0
 let block_stream index = 1 + (2 * index)
 let item_stream index = 2 + (2 * index)
 
-(* Sizes in bytes, from blocks of the main network and of its test network: a
-   header is 12.7 KB; a full block (128 commands, 128 works) is 3.04 MB. *)
+(* By blocks of the main network and of its test network: a header is 12.7 KB;
+   a full block (128 commands, 128 works) is about 3 MB. *)
 type size = Header | Small | Large | Full
 
-let draw rng = function
-  | Header -> Rng.between rng 12_900 17_600
-  | Small -> Rng.between rng 24_000 110_000
-  | Large -> Rng.between rng 350_000 760_000
-  | Full -> Rng.between rng 2_900_000 3_040_000
+type counts = { works : int; commands : int; zkapp_commands : int }
+
+let draw rng size =
+  let works, commands, zkapp_commands =
+    match size with
+    | Header -> ((0, 0), (0, 18), (0, 0))
+    | Small -> ((1, 3), (4, 40), (0, 2))
+    | Large -> ((14, 28), (20, 50), (0, 6))
+    | Full -> ((128, 128), (120, 120), (8, 8))
+  in
+  let between (low, high) = Rng.between rng low high in
+  let works = between works and commands = between commands in
+  { works; commands; zkapp_commands = between zkapp_commands }
 
 (* A fixed cycle rather than drawn, so that a short run has large ones too. *)
 let cycle =
@@ -22,19 +30,34 @@ let cycle =
   |]
 [@@ocamlformat "disable"]
 
-let block rng size ~parent =
-  parent ^ Rng.string rng (draw rng size - String.length parent)
+(* The testing library takes seeds from 0 on. *)
+let seed_of rng = Rng.int rng (1 lsl 30)
+
+let block rng size ~height ~parent =
+  let previous_state_hash =
+    match Mina_p2p.State_hash.of_bytes parent with
+    | Ok hash -> hash
+    | Error why -> invalid_arg (Mina_p2p.Error.to_string why)
+  in
+  let { works; commands; zkapp_commands } = draw rng size in
+  let seed = seed_of rng in
+  let generated =
+    Mina_p2p_testing.generate_block ~height ~previous_state_hash ~seed ~works
+      ~commands ~zkapp_commands ()
+  in
+  Mina_p2p.Payload.to_string generated.block
 
 let start_tip ~seed =
   let rng = Rng.create ~seed ~stream:start_stream in
-  block rng Header ~parent:(String.make Block_hash.length '\000')
+  block rng Header ~height:1 ~parent:(String.make Block_hash.length '\000')
 
 let blocks ~seed ~count =
   let rec from index ~parent =
     if index = count then []
     else
       let rng = Rng.create ~seed ~stream:(block_stream index) in
-      let bytes = block rng cycle.(index mod Array.length cycle) ~parent in
+      let size = cycle.(index mod Array.length cycle) in
+      let bytes = block rng size ~height:(index + 2) ~parent in
       let name = Printf.sprintf "generated-%03d" (index + 1) in
       (name, bytes) :: from (index + 1) ~parent:(Block_hash.of_block bytes)
   in

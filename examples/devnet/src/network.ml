@@ -8,7 +8,7 @@ type node = {
   mutable ready : (string * string list) option;
   connected : (string, unit) Hashtbl.t;
   tips_set : (string, float) Hashtbl.t;
-  got : (string, float) Hashtbl.t;
+  got : (string, float * Control.how) Hashtbl.t;
   items : (string, unit) Hashtbl.t;
   mutable last_tip_set : string option;
   mutable figures : Control.figures option;
@@ -74,7 +74,8 @@ let handle t node : Control.report -> unit = function
   | Tip_set { key; at } ->
       Hashtbl.replace node.tips_set key at;
       node.last_tip_set <- Some key
-  | Got_block { key; at; length = _ } -> Hashtbl.replace node.got key at
+  | Got_block { key; at; length = _; how } ->
+      Hashtbl.replace node.got key (at, how)
   | Has_item id -> Hashtbl.replace node.items id ()
   | Measured figures -> node.figures <- Some figures
   | (Block_bytes _ | Item_is _ | Lacks _) as given ->
@@ -132,7 +133,7 @@ let neighbours index =
   in
   List.filter_map of_link links
 
-let connect t ~chain_id ~within =
+let connect t ~chain_id ~compact ~within =
   let until = Unix.gettimeofday () +. within in
   let wait_for what condition =
     let within = until -. Unix.gettimeofday () in
@@ -145,7 +146,7 @@ let connect t ~chain_id ~within =
       match t.nodes.(other).ready with Some (_, list) -> list | None -> []
     in
     let initial_peers = List.concat_map addresses earlier in
-    order node (Start { chain_id; initial_peers });
+    order node (Start { chain_id; compact; initial_peers });
     wait_for (node.name ^ " did not start") (fun () -> node.ready <> None)
   in
   Array.iteri start t.nodes;

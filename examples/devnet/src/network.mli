@@ -10,8 +10,10 @@ type node = {
   mutable ready : (string * string list) option;  (** Peer id, addresses. *)
   connected : (string, unit) Hashtbl.t;  (** Peer ids. *)
   tips_set : (string, float) Hashtbl.t;  (** When, by block key. *)
-  got : (string, float) Hashtbl.t;  (** When, by block key. *)
-  items : (string, unit) Hashtbl.t;  (** Ids of those in its pool. *)
+  got : (string, float * Control.how) Hashtbl.t;
+      (** When and how, by block key. *)
+  items : (string, unit) Hashtbl.t;
+      (** Ids of those that it said are in its pool. *)
   mutable last_tip_set : string option;  (** A block key. *)
   mutable figures : Control.figures option;  (** Since they were asked for. *)
   mutable given : Control.report list;
@@ -34,8 +36,13 @@ val with_nodes :
 
 val nodes : t -> node array
 
-val connect : t -> chain_id:string -> within:float -> unit
-(** Starts the nodes and connects them: a ring, and two chords.
+val neighbours : int -> int list
+(** Which nodes a node is linked to, by their places in {!nodes}. *)
+
+val connect :
+  t -> chain_id:string -> compact:bool -> within:float -> unit
+(** Starts the nodes and connects them: a ring, and two chords. [compact]:
+    whether blocks may travel compactly.
     @raise Failed after [within] seconds. *)
 
 val order : node -> Control.command -> unit

@@ -13,15 +13,18 @@ let ok what = function
 type info = Transaction of Transaction_info.t | Work of Work_info.t
 
 type wanted = {
-  info : info;
+  mutable info : info;  (** As the last offer has it. *)
   mutable offers : Peer_id.t list;  (** Who has it, the next to ask first. *)
   mutable failures : int;
 }
 
 type t = {
   node : Mina_p2p.t;
+  dummy_proof : string option;
   blocks : (string, Payload.t) Hashtbl.t;  (** By key. *)
-  items : (string, info * Payload.t) Hashtbl.t;  (** By id. *)
+  items : (string, info * Payload.t) Hashtbl.t;
+      (** What the pool has, by id: hash or job id. *)
+  mutable lacking : string list;  (** Ids of what is not to be fetched. *)
   wanted : (string, wanted) Hashtbl.t;  (** By id; also while being fetched. *)
   waiting : string Queue.t;  (** Of the wanted ones, those not being fetched. *)
   fetching : (Request_id.t, string) Hashtbl.t;
@@ -55,25 +58,79 @@ let state_hash block =
   let head = Payload.to_string (Payload.sub block ~pos:0 ~len:length) in
   ok "state hash" (State_hash.of_bytes (Block_hash.of_block head))
 
+(* What a block has included leaves the pool, as in a real node. The library
+   finds it in the last blocks if a fork has it too. *)
+let leave_pool t block =
+  let leave ({ name; _ } : Block_items.t) =
+    let id = Block_items.name_to_bytes name in
+    Hashtbl.remove t.items id;
+    Hashtbl.remove t.wanted id;
+    let (_ : bool) =
+      match name with
+      | Transaction hash ->
+          ok "remove_transaction" (remove_transaction t.node hash)
+      | Work job_id -> ok "remove_work" (remove_work t.node job_id)
+    in
+    ()
+  in
+  List.iter leave (Block_items.of_block ~dummy_proof:t.dummy_proof block)
+
 let set_tip t block =
   let state_hash = state_hash block in
   let key = ok "set_best_tip" (set_best_tip t.node ~state_hash block) in
   Hashtbl.replace t.blocks (Block_key.to_bytes key) block;
+  leave_pool t block;
   key
 
 (* A real node verifies a block before it makes it its tip. *)
-let got_tip t ~key block =
+let got_block t ~key ~how block =
   let at = Unix.gettimeofday () in
   let name = Block_key.to_bytes key in
   if not (Hashtbl.mem t.blocks name) then (
     let (_ : Block_key.t) = set_tip t block in
-    say (Got_block { key = name; at; length = Payload.length block }))
+    say (Got_block { key = name; at; length = Payload.length block; how }))
+
+(* A real node verifies the proof of what the header says first. Accepted, the
+   header is relayed while the rest is still on its way. *)
+let got_header t ~key header =
+  match accept_header t.node ~state_hash:(state_hash header) key with
+  | Ok () -> ()
+  | Error why -> note "accept_header: %a" Error.pp why
+
+let how_it_came (how : How_it_came.t) : Control.how =
+  let via : Control.via =
+    match how.via with `List -> List | `Chunks -> Chunks | `Whole -> Whole
+  in
+  {
+    via;
+    received = how.received;
+    items = how.items;
+    hits = how.hits;
+    prefilled = how.prefilled;
+    fetched = how.fetched;
+    round_trips = how.round_trips;
+  }
+
+let unasked block : Control.how =
+  {
+    via = Tip;
+    received = Payload.length block;
+    items = 0;
+    hits = 0;
+    prefilled = 0;
+    fetched = 0;
+    round_trips = 0;
+  }
 
 (* Items *)
 
 let id_of = function
   | Transaction info -> Transaction_hash.to_bytes info.hash
   | Work info -> Job_id.to_bytes info.job_id
+
+let has t info body =
+  Hashtbl.replace t.items (id_of info) (info, body);
+  say (Has_item (id_of info))
 
 let put t info body =
   let (_ : bool) =
@@ -82,8 +139,19 @@ let put t info body =
         ok "add_transaction" (add_transaction t.node info body)
     | Work info -> ok "add_work" (add_work t.node info body)
   in
-  Hashtbl.replace t.items (id_of info) (info, body);
-  say (Has_item (id_of info))
+  has t info body
+
+let put_command t body =
+  let body = Payload.of_string body in
+  let info, (_ : bool) = ok "add_command" (add_command t.node body) in
+  has t (Transaction info) body
+
+let put_completed_work t body =
+  let body = Payload.of_string body in
+  let info, (_ : bool) =
+    ok "add_completed_work" (add_completed_work t.node body)
+  in
+  has t (Work info) body
 
 let busy t peer = Option.value (Hashtbl.find_opt t.busy peer) ~default:0
 
@@ -96,8 +164,7 @@ let fetch t ~peer = function
 let fetch_waiting t =
   let ids = List.of_seq (Queue.to_seq t.waiting) in
   Queue.clear t.waiting;
-  let ask id =
-    let wanted = Hashtbl.find t.wanted id in
+  let ask id wanted =
     let has_time peer = busy t peer < max_requests_per_peer in
     match List.find_opt has_time wanted.offers with
     | None -> Queue.add id t.waiting
@@ -112,13 +179,16 @@ let fetch_waiting t =
             wanted.offers <- List.filter (( <> ) peer) wanted.offers;
             Queue.add id t.waiting)
   in
+  (* What a block has included meanwhile is not wanted any more. *)
+  let ask id = Option.iter (ask id) (Hashtbl.find_opt t.wanted id) in
   List.iter ask ids
 
 let offered t ~peer info =
   let id = id_of info in
-  if not (Hashtbl.mem t.items id) then
+  if not (Hashtbl.mem t.items id || List.mem id t.lacking) then
     match Hashtbl.find_opt t.wanted id with
     | Some wanted ->
+        wanted.info <- info;
         if not (List.mem peer wanted.offers) then
           wanted.offers <- wanted.offers @ [ peer ]
     | None ->
@@ -131,8 +201,7 @@ let answered t ~request ~peer answer =
   | Some id -> (
       Hashtbl.remove t.fetching request;
       Hashtbl.replace t.busy peer (busy t peer - 1);
-      let wanted = Hashtbl.find t.wanted id in
-      let again reason ~offers =
+      let again wanted reason ~offers =
         wanted.failures <- wanted.failures + 1;
         wanted.offers <- offers (List.filter (( <> ) peer) wanted.offers);
         if wanted.failures < max_failures then Queue.add id t.waiting
@@ -141,15 +210,19 @@ let answered t ~request ~peer answer =
           Hashtbl.remove t.wanted id;
           note "given up on an item after %d tries: %s" max_failures reason)
       in
-      match (answer : (Request.answer, Request.failure) result) with
-      | Ok (Rpc (Some (Transaction body | Work body))) ->
+      let answer : (Request.answer, Request.failure) result = answer in
+      match (Hashtbl.find_opt t.wanted id, answer) with
+      | None, _ -> () (* A block has included it meanwhile. *)
+      | Some wanted, Ok (Rpc (Some (Transaction body | Work body))) ->
           Hashtbl.remove t.wanted id;
           put t wanted.info body
-      | Ok _ -> again "the peer no longer has it" ~offers:Fun.id
-      | Error (Timeout as why) | Error (Dropped as why) ->
+      | Some wanted, Ok _ ->
+          again wanted "the peer no longer has it" ~offers:Fun.id
+      | Some wanted, (Error (Timeout as why) | Error (Dropped as why)) ->
           let reason = Format.asprintf "%a" Request.pp_failure why in
-          again reason ~offers:(fun others -> others @ [ peer ])
-      | Error Disconnected -> again "disconnected" ~offers:Fun.id)
+          again wanted reason ~offers:(fun others -> others @ [ peer ])
+      | Some wanted, Error Disconnected ->
+          again wanted "disconnected" ~offers:Fun.id)
 
 (* Its offers went with the connection; it repeats them after the next one. *)
 let peer_gone t peer =
@@ -160,7 +233,11 @@ let peer_gone t peer =
   Hashtbl.iter forget t.wanted
 
 let handle_event t : Event.t -> unit = function
-  | Best_tip { block; key; _ } -> got_tip t ~key block
+  | Header { key; header; _ } -> got_header t ~key header
+  | Block { key; block; how; _ } ->
+      got_block t ~key ~how:(how_it_came how) block
+  | Block_failed _ as event -> note "%a" Event.pp event
+  | Best_tip { block; key; _ } -> got_block t ~key ~how:(unasked block) block
   | Transaction { peer; info } -> offered t ~peer (Transaction info)
   | Work { peer; info } -> offered t ~peer (Work info)
   | Response { request; peer; answer } -> answered t ~request ~peer answer
@@ -219,13 +296,15 @@ let figures t : Control.figures =
   let names = List.sort_uniq compare (List.map fst channels) in
   { wire; channels = List.map of_channel names }
 
-let start ~chain_id ~initial_peers =
+let start ~chain_id ~compact ~initial_peers =
   let chain_id = ok "chain id" (Chain_id.of_bytes chain_id) in
   let address text = ok text (Address.of_string text) in
   let secret_key = ok "secret key" (Secret_key.generate ()) in
+  let dummy_proof = Block_source.dummy_proof () in
   let node =
     ok "create"
-      (create ~secret_key ~chain_id ~agent:"devnet"
+      (create ~secret_key ~chain_id ~agent:"devnet" ~compact_blocks:compact
+         ?dummy_proof
          ~listen:[ Unix.ADDR_INET (Unix.inet_addr_loopback, 0) ]
          ~initial_peers:(List.map address initial_peers)
          ())
@@ -236,8 +315,10 @@ let start ~chain_id ~initial_peers =
   say (Ready { peer_id = Peer_id.to_string (peer_id node); addresses });
   {
     node;
+    dummy_proof;
     blocks = Hashtbl.create 64;
     items = Hashtbl.create 64;
+    lacking = [];
     wanted = Hashtbl.create 64;
     waiting = Queue.create ();
     fetching = Hashtbl.create 64;
@@ -256,6 +337,9 @@ let handle_order t : Control.command -> unit = function
       let key = set_tip t (Payload.of_string block) in
       say (Tip_set { key = Block_key.to_bytes key; at })
   | Add item -> put t (info_of_item item) (Payload.of_string item.body)
+  | Add_command body -> put_command t body
+  | Add_completed_work body -> put_completed_work t body
+  | Lack ids -> t.lacking <- ids
   | Figures -> say (Measured (figures t))
   | Give_block key ->
       give t.blocks key (fun block ->
@@ -279,8 +363,8 @@ let rec read_orders decoder =
 let rec started decoder =
   match read_orders decoder with
   | [] -> started decoder
-  | [ Control.Start { chain_id; initial_peers } ] ->
-      start ~chain_id ~initial_peers
+  | [ Control.Start { chain_id; compact; initial_peers } ] ->
+      start ~chain_id ~compact ~initial_peers
   | _ -> raise (Failed "ordered about before the start")
 
 let rec serve t decoder event_fd =
@@ -310,6 +394,6 @@ let run () =
   with
   | Exit -> 0
   | Unix.Unix_error (EPIPE, _, _) -> 0 (* Nobody listens any more. *)
-  | Failed why | Control.Malformed why ->
+  | Failed why | Control.Malformed why | Sys_error why ->
       prerr_endline ("devnet node: " ^ why);
       1

@@ -2,12 +2,17 @@ type t = {
   json : bool;
   blocks : int option;
   items : int;
+  lacking : int;
+  comparison : bool;
   seed : int;
   generated : bool;
 }
 
 (* Of 14 KB on average: enough to flow through the whole run. *)
 let default_items = 60
+
+(* Enough that blocks of more than a few items need some of them sent. *)
+let default_lacking = 10
 
 (* A peer answers 200 requests for items a second after a burst of 400 (their
    cost is 1, docs/LIMITS.md), and each node has two at least: a node fetches
@@ -20,15 +25,16 @@ let max_blocks = 240
 let usage =
   "usage: devnet [OPTION]..., or make demo ARGS='[OPTION]...'\n\n\
    Five nodes, each an OCaml process, exchange blocks and pool items over\n\
-   QUIC on loopback. The blocks are the *.bin files of the folder that\n\
-   MINA_P2P_BLOCKS names, or of ../shared/blocks, or generated. Exits with 0\n\
-   if every node has every block and item in the end, with 1 if not, with 2\n\
-   for a wrong option.\n"
+   QUIC on loopback, and rebuild the blocks from their pools. The blocks are\n\
+   the *.bin files of the folder that MINA_P2P_BLOCKS names, or of\n\
+   ../shared/blocks, or generated. Exits with 0 if every node has every block\n\
+   and item in the end, with 1 if not, with 2 for a wrong option.\n"
 
 let parse argv =
   let json = ref false and blocks = ref None in
   let items = ref default_items and seed = ref 1 in
-  let generated = ref false in
+  let lacking = ref default_lacking in
+  let generated = ref false and comparison = ref true in
   let in_range name low high set value =
     if value < low || value > high then
       let why = Printf.sprintf "%s: %d to %d" name low high in
@@ -45,7 +51,16 @@ let parse argv =
           "N Announce the first N blocks only; generate N" );
         ( "--items",
           Arg.Int (in_range "--items" 0 max_items (( := ) items)),
-          Printf.sprintf "N Spread N pool items (%d)" default_items );
+          Printf.sprintf "N Spread N items that are in no block (%d)"
+            default_items );
+        ( "--lacking",
+          Arg.Int (in_range "--lacking" 0 100 (( := ) lacking)),
+          Printf.sprintf
+            "PERCENT A node's pool lacks so many of a block's items (%d)"
+            default_lacking );
+        ( "--no-comparison",
+          Arg.Clear comparison,
+          " Do not send the blocks again without compaction" );
         ("--seed", Arg.Set_int seed, "N Generate others than those of seed 1");
         ( "--generated",
           Arg.Set generated,
@@ -62,6 +77,8 @@ let parse argv =
           json = !json;
           blocks = !blocks;
           items = !items;
+          lacking = !lacking;
+          comparison = !comparison;
           seed = !seed;
           generated = !generated;
         }

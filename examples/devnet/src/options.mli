@@ -4,6 +4,8 @@ type t = {
   json : bool;
   blocks : int option;
   items : int;
+  lacking : int;  (** Percent. *)
+  comparison : bool;
   seed : int;
   generated : bool;
 }

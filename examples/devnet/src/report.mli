@@ -17,20 +17,39 @@ type block = {
           it was announced until the program there had it. The mean of the
           middle two if they are even. [None] if nobody did. *)
   last_ms : float option;  (** To the last of them. *)
+  hows : Control.how list;  (** How it came to each of them. *)
   wire_bytes : int;
-      (** What carried it: all messages of the best-tip channel, of all
-          connections and both directions, until nothing was on its way. *)
-  meanwhile : traffic;
+      (** What carried it: all messages of the channels on which blocks travel,
+          of all connections and both directions, until nothing was on its way.
+      *)
+  plain_wire_bytes : int option;
+      (** The same of a run without compaction; [None] without such a run. *)
 }
+
+type totals = {
+  bytes : int;
+  whole : int;
+  received : int;
+  wire_bytes : int;
+  plain_wire_bytes : int option;
+  items : int;
+  hits : int;
+  prefilled : int;
+  fetched : int;
+}
+(** [items], [hits], [prefilled], [fetched] and [received] are sums over the
+    receiving nodes; [whole] is what these would at least have received without
+    compaction: the block's size for each. *)
 
 type t = {
   nodes : int;
   source : string;  (** Of the blocks. *)
-  items : int;
+  items : int;  (** Those in no block. *)
   item_bytes : int;
+  lacking : int;  (** Percent of a block's items that a node's pool lacks. *)
   blocks : block list;
   seconds : float;
-  traffic : traffic;  (** Of the whole run. *)
+  traffic : traffic;  (** Of the whole run with compaction. *)
   failures : string list;  (** Empty: every node holds everything. *)
 }
 
@@ -40,15 +59,15 @@ val block :
   file:string ->
   bytes:int ->
   announced:float ->
-  received:float list ->
+  received:(float * Control.how) list ->
   wire_bytes:int ->
-  meanwhile:traffic ->
   block
-(** Times in seconds since the same moment. *)
+(** Times in seconds since the same moment. [plain_wire_bytes] is [None]. *)
+
+val totals : block list -> totals
 
 val json : t -> Json.t
-(** [nodes], [ok], [items], and [blocks]: a list of [file], [bytes],
-    [nodes_reached], [median_ms], [last_ms], [wire_bytes]. *)
+(** The program's [--json], which README.md describes. *)
 
 val table : t -> string
 (** With totals and a closing line. *)

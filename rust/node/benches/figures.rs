@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "not shipped")]
 
+mod common;
+#[path = "../../block/benches/common/mod.rs"]
+mod figure;
 #[path = "../../transport/tests/common/raw.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the transport's own tests use the rest")]
 mod raw;
@@ -18,22 +21,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::{CHAIN, WATCHDOG, address, connected, disconnected, loopback, node, secret, until};
+use figure::{Figure, median};
 use mina_p2p::message::StateHash;
-use mina_p2p::{
-    Address, Answer, Builder, ChainId, Event, ExtensionService, Host, Limits, Node, PeerId, Request, Response,
-    SecretKey, SlotLimits,
-};
-use relay::Relay;
-
-/// Where [`raw`] binds.
-fn loopback() -> std::net::SocketAddr {
-    "127.0.0.1:0".parse().unwrap()
-}
+use mina_p2p::{Address, Answer, Event, ExtensionService, Host, Limits, Node, PeerId, Request, Response, SlotLimits};
+use relay::{Path, Relay};
 
 const ALPN: &[u8] = b"mina-p2p/1";
-const CHAIN: ChainId = ChainId([7; 32]);
-const WATCHDOG: Duration = Duration::from_secs(60);
-
 const DIALS: usize = 100;
 const DISTANT_DIALS: usize = 15;
 const DISTANCE: Duration = Duration::from_millis(50);
@@ -51,74 +45,7 @@ fn main() {
         return println!("{}", idle_node());
     }
     let figures = [dials(), distant_dials(), transfers(), pings(), idle()];
-    if args.iter().any(|arg| arg == "--json") {
-        let members: Vec<String> =
-            figures.iter().map(|figure| format!("\"{}\":{:.3}", figure.key, figure.value)).collect();
-        return println!("{{{}}}", members.join(","));
-    }
-    for figure in figures {
-        let met = if figure.met { "met" } else { "MISSED" };
-        println!(
-            "{:<44} {:>8.2} {:<12} target {:<10} {met}   ({})",
-            figure.what, figure.value, figure.unit, figure.target, figure.detail
-        );
-    }
-}
-
-/// One line of the table.
-struct Figure {
-    key: &'static str,
-    what: &'static str,
-    value: f64,
-    unit: &'static str,
-    target: &'static str,
-    met: bool,
-    detail: String,
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn secret(n: u32) -> SecretKey {
-    let mut seed = [3; 32];
-    seed[..4].copy_from_slice(&n.to_be_bytes());
-    SecretKey::from_bytes(seed)
-}
-
-fn node(n: u32, configure: impl FnOnce(Builder) -> Builder) -> Node {
-    configure(Node::builder(secret(n), CHAIN).listen(loopback())).start().unwrap()
-}
-
-fn address(node: &Node) -> Address {
-    node.listen_addresses()[0].clone()
-}
-
-/// Takes events until one is the sought.
-fn until<T>(node: &Node, mut pick: impl FnMut(Event) -> Option<T>) -> T {
-    let deadline = Instant::now() + WATCHDOG;
-    loop {
-        assert!(Instant::now() < deadline, "nothing came");
-        // One at a time: what is behind it is somebody else's.
-        for event in node.wait(1, Duration::from_secs(1)) {
-            if let Some(found) = pick(event) {
-                return found;
-            }
-        }
-    }
-}
-
-fn connected(node: &Node) -> PeerId {
-    until(node, |event| match event {
-        Event::PeerConnected { peer, .. } => Some(peer),
-        Event::DialFailed { reason, .. } => panic!("{reason}"),
-        _ => None,
-    })
-}
-
-fn disconnected(node: &Node) {
-    until(node, |event| matches!(event, Event::PeerDisconnected { .. }).then_some(()));
+    figure::print(&figures);
 }
 
 /// Bare quinn with certificates of the same kind, checked with the same cryptographic library. As with two nodes, each end
@@ -261,7 +188,7 @@ fn distant_dials() -> Figure {
     let (ours, theirs) = (node(1, |builder| builder), node(2, |builder| builder));
     let tip: Bytes = vec![1; 60_000].into();
     theirs.set_best_tip(StateHash([1; 32]), tip).unwrap();
-    let relay = Relay::start(address(&theirs).port().unwrap(), DISTANCE / 2);
+    let relay = Relay::start(address(&theirs).port().unwrap(), Path { delay: DISTANCE / 2, rate: None });
     let to = Address::Quic { peer_id: theirs.peer_id(), host: Host::Ipv4([127, 0, 0, 1].into()), port: relay.port() };
     let (mut dials, mut tips) = (Vec::new(), Vec::new());
     for _ in 0..DISTANT_DIALS {
@@ -453,7 +380,7 @@ fn idle_node() -> f64 {
     (after - before) / CONNECTIONS as f64
 }
 
-/// Waits until so many peers are connected and have sent their permits on all four channels.
+/// Waits until so many peers are connected and have sent their permits on all five channels.
 fn settled(node: &Node, count: usize) {
     let deadline = Instant::now() + WATCHDOG;
     loop {
@@ -462,7 +389,7 @@ fn settled(node: &Node, count: usize) {
         let received = |peer: &mina_p2p::PeerFigures| {
             peer.session.channels.iter().filter(|(_, figures)| figures.received_messages > 0).count()
         };
-        if peers.len() == count && peers.iter().all(|peer| received(peer) == 4) {
+        if peers.len() == count && peers.iter().all(|peer| received(peer) == 5) {
             break;
         }
         assert!(Instant::now() < deadline, "{} of {count} peers", peers.len());

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use mina_p2p_protocol::relay::RelayConfig;
 use mina_p2p_protocol::router::SlotLimits;
-use mina_p2p_protocol::{ExtensionService, SessionLimits};
+use mina_p2p_protocol::{ExtensionService, PERMIT_LEN_MAX, SessionLimits};
 use mina_p2p_transport::Limits as TransportLimits;
 use mina_p2p_wire::message::{MAX_AGENT_LEN, MAX_EXTENSION_NAME_LEN};
 use mina_p2p_wire::{Address, ChainId, SecretKey};
@@ -25,6 +27,8 @@ pub struct Limits {
     pub session: SessionLimits,
     /// Buffers, handshakes, stalls.
     pub transport: TransportLimits,
+    /// Compact blocks.
+    pub relay: RelayConfig,
 }
 
 /// Configures a [`Node`].
@@ -38,6 +42,8 @@ pub struct Builder {
     pub(crate) limits: Limits,
     pub(crate) agent: String,
     pub(crate) extensions: Vec<ExtensionService>,
+    pub(crate) compact_blocks: bool,
+    pub(crate) dummy_proof: Option<Bytes>,
     pub(crate) wake: Option<Wake>,
     pub(crate) on_thread_start: Option<Arc<dyn Fn() + Send + Sync>>,
 }
@@ -73,6 +79,11 @@ impl Limits {
                 let why = format!("{len} is more than {max}, which is what a frame can carry");
                 return Err(InvalidConfiguration { what, why });
             }
+        }
+        if self.relay.direct_len > PERMIT_LEN_MAX {
+            let why =
+                format!("{} is more than {PERMIT_LEN_MAX}, which is what a frame can carry", self.relay.direct_len);
+            return Err(InvalidConfiguration { what: "direct_len", why });
         }
         let transport = &self.transport;
         for (what, time) in [
@@ -128,6 +139,8 @@ impl Builder {
             limits: Limits::default(),
             agent: DEFAULT_AGENT.to_owned(),
             extensions: Vec::new(),
+            compact_blocks: true,
+            dummy_proof: None,
             wake: None,
             on_thread_start: None,
         }
@@ -168,6 +181,20 @@ impl Builder {
     /// Lets peers call a method by name: calls come as [`Event::Request`](crate::Event::Request).
     pub fn extension_rpc(mut self, method: ExtensionService) -> Builder {
         self.extensions.push(method);
+        self
+    }
+
+    /// Whether blocks travel compactly to and from peers that can do so too; they do unless this says no. Without it every
+    /// block travels whole, as a best tip.
+    pub fn compact_blocks(mut self, on: bool) -> Builder {
+        self.compact_blocks = on;
+        self
+    }
+
+    /// The proof that stands for all proofs where a transaction is hashed: the binprot form of the network's
+    /// `Proof.transaction_dummy`. Without it [`Node::add_command`] cannot name zkApp commands with proofs.
+    pub fn dummy_proof(mut self, proof: Bytes) -> Builder {
+        self.dummy_proof = Some(proof);
         self
     }
 

@@ -1,6 +1,6 @@
 //! What all tasks of a node share: the router, the pools, the connections, the queue of events.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,10 +11,10 @@ use futures_util::FutureExt;
 use mina_p2p_protocol::router::{ConnectionId, ItemKey, PROBE_TIMEOUT, Router};
 use mina_p2p_protocol::{
     self as protocol, ExtensionService, IncomingRequest, Lanes, Pools, Processed, Request, Response, Session,
-    SessionConfig, Time, Tip,
+    SessionConfig, Time,
 };
 use mina_p2p_transport::{Connection, FrameBudget, Reservation, Transport};
-use mina_p2p_wire::message::{Capabilities, Hello, RpcRequest, RpcResponse};
+use mina_p2p_wire::message::{BlockQuery, Capabilities, Hello, RpcRequest, RpcResponse};
 use mina_p2p_wire::{Address, ChainId, PROTOCOL_VERSION, PeerId};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
@@ -27,29 +27,28 @@ use crate::link::{Driven, Link};
 use crate::lock;
 use crate::queue::{EventQueue, Queued};
 
-/// How many of the last tips are kept to answer peers that ask for one, and at most how many bytes of them. The
-/// current tip is kept whatever its size.
-pub const RECENT_BLOCKS_MAX: usize = 16;
-/// See [`RECENT_BLOCKS_MAX`]: 16 blocks of the largest seen on mainnet (3.04 MB) make 49 MB.
-pub const RECENT_BLOCKS_BYTES: usize = 64 * 1024 * 1024;
-
 /// The extension method by which an existing connection shows that it lives.
 const PING: &str = "mina-p2p/ping";
 const PING_VERSION: u32 = 1;
+
+/// What a question about a block costs: half of a request's usual 10, since a block of 3 MB by chunks takes 12 of them.
+const BLOCK_QUERY_COST: u32 = 5;
+
+/// Spreads the seeds of sessions: an odd number with its bits well mixed, 2^64 divided by the golden ratio.
+const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What the node's state mutex guards.
 pub(crate) struct State {
     pub(crate) router: Router,
     pub(crate) pools: Pools,
     pub(crate) links: HashMap<ConnectionId, Arc<Link>>,
-    recent: VecDeque<Tip>,
     /// Incoming connections that wait for our own dial to the same peer; they are told whether it was accepted.
     holds: HashMap<PeerId, Vec<oneshot::Sender<bool>>>,
 }
 
 impl State {
     pub(crate) fn new(router: Router, pools: Pools) -> State {
-        State { router, pools, links: HashMap::new(), recent: VecDeque::new(), holds: HashMap::new() }
+        State { router, pools, links: HashMap::new(), holds: HashMap::new() }
     }
 
     /// Waits for the end of our own dial to a peer.
@@ -67,22 +66,13 @@ impl State {
         }
     }
 
-    /// Makes this block the tip.
-    pub(crate) fn set_tip(&mut self, tip: Tip) {
-        self.recent.retain(|other| other.key != tip.key);
-        self.recent.push_back(tip.clone());
-        let mut bytes: usize = self.recent.iter().map(|tip| tip.block.len()).sum();
-        while self.recent.len() > 1 && (self.recent.len() > RECENT_BLOCKS_MAX || bytes > RECENT_BLOCKS_BYTES) {
-            bytes -= self.recent.pop_front().map_or(0, |tip| tip.block.len());
-        }
-        self.pools.tip = Some(tip);
-    }
-
     /// What the library can answer by itself.
     fn answer(&self, request: &RpcRequest) -> Option<RpcResponse> {
         match request {
             RpcRequest::Block(hash) => {
-                self.recent.iter().find(|tip| tip.state_hash == *hash).map(|tip| RpcResponse::Block(tip.block.clone()))
+                let tip = self.pools.tip.as_ref().filter(|tip| tip.state_hash == *hash).map(|tip| &tip.block);
+                let block = tip.or_else(|| self.pools.blocks.by_state_hash(hash)?.bytes());
+                block.map(|block| RpcResponse::Block(block.clone()))
             }
             RpcRequest::Transaction(hash) => {
                 self.pools.transactions.get(hash).map(|entry| RpcResponse::Transaction(entry.body.clone()))
@@ -109,6 +99,14 @@ pub(crate) struct Core {
     pub(crate) listen_addresses: Vec<Address>,
     pub(crate) events: EventQueue,
     pub(crate) runtime: Handle,
+    /// Whether compact blocks are announced.
+    pub(crate) compact_blocks: bool,
+    /// See [`Builder::dummy_proof`](crate::Builder::dummy_proof).
+    pub(crate) dummy_proof: Option<Bytes>,
+    /// Varies the short ids that peers are sent.
+    pub(crate) seed: u64,
+    /// Wakes the task that keeps the relay's time: something may be due earlier than it knew.
+    pub(crate) relay_changed: Notify,
     /// Wakes the task that dials the configured peers: one may be due earlier than it knew.
     pub(crate) redial: Notify,
     pub(crate) closing: watch::Sender<bool>,
@@ -151,12 +149,17 @@ impl Core {
         self.runtime.spawn(guarded.instrument(span)).abort_handle()
     }
 
+    fn capabilities(&self) -> Capabilities {
+        let always = Capabilities::POOLS_UNGATED | Capabilities::EXTENSION_RPC;
+        if self.compact_blocks { always | Capabilities::COMPACT_BLOCKS } else { always }
+    }
+
     /// What we tell a peer of ourselves.
     pub(crate) fn hello(&self) -> Hello {
         Hello {
             protocol_version: PROTOCOL_VERSION,
             chain_id: self.chain_id,
-            capabilities: Capabilities::POOLS_UNGATED | Capabilities::EXTENSION_RPC,
+            capabilities: self.capabilities(),
             listen_addresses: self.listen_addresses.clone(),
             agent: self.agent.clone(),
             identity_signature: None,
@@ -164,7 +167,7 @@ impl Core {
     }
 
     /// A session for an authenticated connection.
-    pub(crate) fn session(&self, connection: &dyn Connection) -> Session {
+    pub(crate) fn session(&self, id: ConnectionId, connection: &dyn Connection) -> Session {
         let config = SessionConfig {
             peer: connection.peer(),
             ours: true,
@@ -172,6 +175,8 @@ impl Core {
             lanes: Lanes::PerRole,
             limits: self.limits.session.clone(),
             extension_rpcs: self.extensions.clone(),
+            own_capabilities: self.capabilities(),
+            seed: self.seed.wrapping_add(id.0.wrapping_mul(SEED_STEP)),
         };
         Session::new(config, self.now())
     }
@@ -194,7 +199,7 @@ impl Core {
 
     /// Passes a session's event to the user, or deals with it here.
     pub(crate) fn handle_session_event(
-        &self,
+        self: &Arc<Core>,
         link: &Arc<Link>,
         driven: &mut Driven,
         event: protocol::Event,
@@ -227,9 +232,20 @@ impl Core {
                 }
                 (Event::Commitment { peer, commitment }, Some(Processed::Commitment))
             }
-            protocol::Event::Request { id, request } => match self.answer(&request) {
+            protocol::Event::BlockNews { news, used_permit } => {
+                let now = self.now();
+                return self.relay(|relay, pools| relay.news(now, link.id, news, used_permit, pools));
+            }
+            protocol::Event::Request { id, request } if is_block_query(&request) && driven.is_answering() => {
+                driven.queries.push_back((id, request));
+                return;
+            }
+            protocol::Event::Request { id, request } => match self.answer(driven, &request) {
                 // The peer may have gone meanwhile: then nobody waits for the answer.
                 Some(response) => {
+                    if is_block_query(&request) {
+                        driven.answers(id);
+                    }
                     let _ = driven.session.respond(self.now(), id, response);
                     return;
                 }
@@ -241,11 +257,20 @@ impl Core {
                 }
             },
             protocol::Event::RequestCancelled { id, .. } => {
+                if let Some(at) = driven.queries.iter().position(|(query, _)| *query == id) {
+                    // The user knows nothing of it.
+                    driven.queries.remove(at);
+                    return;
+                }
                 driven.incoming.remove(&id);
                 let responder = ResponderId { connection: link.id, incoming: id };
                 (Event::RequestCancelled { peer, responder }, None)
             }
             protocol::Event::Response { id, answer } => {
+                if let Some(ask) = driven.asks.remove(&id) {
+                    let now = self.now();
+                    return self.relay(|relay, pools| relay.answered(now, ask, answer, pools));
+                }
                 driven.requests.remove(&id);
                 if link.probed(id, &answer) {
                     return;
@@ -264,6 +289,19 @@ impl Core {
         self.events.push(Queued { event, credit, _reservation: reservation });
     }
 
+    /// Answers the peer's next question about a block, if it has taken what was answered before.
+    pub(crate) fn answer_waiting(&self, driven: &mut Driven) {
+        while !driven.is_answering()
+            && let Some((id, request)) = driven.queries.pop_front()
+        {
+            // Only what is answered here waits.
+            let Some(response) = self.answer(driven, &request) else { continue };
+            driven.answers(id);
+            // As above, the peer may have gone.
+            let _ = driven.session.respond(self.now(), id, response);
+        }
+    }
+
     /// Whether an offered item is in our pool; if not, remembers who offered it.
     fn is_held(&self, peer: PeerId, item: ItemKey, has: impl FnOnce(&Pools) -> bool) -> bool {
         let mut state = self.state();
@@ -275,20 +313,38 @@ impl Core {
     }
 
     /// What the library answers by itself.
-    fn answer(&self, request: &IncomingRequest) -> Option<Response> {
+    fn answer(&self, driven: &Driven, request: &IncomingRequest) -> Option<Response> {
         match request {
             IncomingRequest::Rpc(request) => self.state().answer(request).map(|answer| Response::Rpc(Some(answer))),
             IncomingRequest::Extension { name, version: PING_VERSION, .. } if name == PING => {
                 Some(Response::Extension(Ok(Bytes::new())))
+            }
+            IncomingRequest::Extension { name, version: BlockQuery::VERSION, body, max_answer } => {
+                let state = self.state();
+                let answer = driven.session.answer_block_query(&state.pools, name, body.clone(), *max_answer);
+                answer.map(Response::Extension)
             }
             IncomingRequest::Extension { .. } | IncomingRequest::StagedLedgerParts(_) => None,
         }
     }
 }
 
+/// Whether the library answers this by a copy of what may be megabytes of a block.
+fn is_block_query(request: &IncomingRequest) -> bool {
+    matches!(request, IncomingRequest::Extension { name, version: BlockQuery::VERSION, .. }
+        if BlockQuery::METHODS.contains(&name.as_str()))
+}
+
 /// The methods that every node serves.
 pub(crate) fn own_methods() -> Vec<ExtensionService> {
-    vec![ExtensionService { name: PING.to_owned(), version: PING_VERSION, max_query: 0, cost: 1 }]
+    let ping = ExtensionService { name: PING.to_owned(), version: PING_VERSION, max_query: 0, cost: 1 };
+    let about_blocks = BlockQuery::METHODS.into_iter().map(|name| ExtensionService {
+        name: name.to_owned(),
+        version: BlockQuery::VERSION,
+        max_query: BlockQuery::MAX_LEN as u32,
+        cost: BLOCK_QUERY_COST,
+    });
+    about_blocks.chain([ping]).collect()
 }
 
 /// Asks a peer whether it lives.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use mina_p2p_protocol::relay::{BlockFailure, HowItCame};
 use mina_p2p_protocol::router::{ConnectionId, Refusal};
 use mina_p2p_protocol::{Answer, IncomingId, IncomingRequest, RequestFailure};
 use mina_p2p_transport::{CloseReason, ConnectError, Direction};
@@ -89,7 +90,7 @@ pub enum Event {
         /// Why it failed.
         reason: DialError,
     },
-    /// A peer's best tip. The bytes are as the peer sent them: not verified in any way.
+    /// The best tip of a peer that does not speak compact blocks, or one that cannot travel so. The bytes are as the peer sent them: not verified in any way.
     BestTip {
         /// Who sent it.
         peer: PeerId,
@@ -99,6 +100,45 @@ pub enum Event {
         key: BlockKey,
         /// The parent's state hash, from the block's own bytes.
         previous_state_hash: StateHash,
+    },
+    /// There is a block with this header, and its body is being fetched. Answer, within 30 s, with
+    /// [`Node::accept_header`](crate::Node::accept_header) if the header is valid, or with
+    /// [`Node::ignore`](crate::Node::ignore) or [`Node::reject`](crate::Node::reject). It comes once for each block that
+    /// peers with compact blocks tell of, and before its [`Event::Block`]. Of a block above 4 MiB the body is only fetched once the
+    /// header is accepted; and while 16 of these events are not polled, no further block is told of.
+    Header {
+        /// Who told of it first.
+        peer: PeerId,
+        /// The block's name within the library.
+        key: BlockKey,
+        /// Its height, as the header says.
+        height: u32,
+        /// The parent's state hash, as the header says.
+        previous_state_hash: StateHash,
+        /// The header: binprot, one shared buffer. Not verified in any way.
+        header: Bytes,
+    },
+    /// The block of a [`Event::Header`] is here: its body is the one that the header names; nothing else is verified. If it is
+    /// valid, [`Node::accept`](crate::Node::accept) relays it, unless its header was accepted already.
+    Block {
+        /// Who told of it first.
+        peer: PeerId,
+        /// The block's name within the library.
+        key: BlockKey,
+        /// The block, one buffer.
+        block: Bytes,
+        /// The parent's state hash, as the header says.
+        previous_state_hash: StateHash,
+        /// How it came.
+        how: HowItCame,
+    },
+    /// The body of a block of a [`Event::Header`] could not be had. If there was no verdict on it, [`Node::ignore`](crate::Node::ignore)
+    /// or [`Node::reject`](crate::Node::reject) lets whoever told of it tell of the next before the 30 s are over.
+    BlockFailed {
+        /// The block's name within the library.
+        key: BlockKey,
+        /// Why.
+        reason: BlockFailure,
     },
     /// A peer offers a transaction that is not in our pool: fetch it from `peer` if it is wanted.
     Transaction {

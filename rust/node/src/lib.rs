@@ -24,8 +24,8 @@
 //! # }
 //! ```
 //!
-//! The layers below are crates of their own: `mina-p2p-wire` (bytes), `mina-p2p-protocol` (state machines without I/O)
-//! and `mina-p2p-transport` (connections).
+//! The layers below are crates of their own: `mina-p2p-wire` (bytes), `mina-p2p-block` (what is in a block; here as
+//! [`block`]), `mina-p2p-protocol` (state machines without I/O) and `mina-p2p-transport` (connections).
 
 mod config;
 mod core;
@@ -35,9 +35,12 @@ mod link;
 mod node;
 mod peering;
 mod queue;
+mod relay;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use mina_p2p_block as block;
+pub use mina_p2p_protocol::relay::{BlockFailure, HowItCame, RelayConfig, UnknownBlock, Via};
 pub use mina_p2p_protocol::router::{BANS_MAX, Refusal, SlotLimits};
 pub use mina_p2p_protocol::{
     Answer, ExtensionService, IncomingRequest, Request, RequestError, RequestFailure, RespondError, Response,
@@ -49,7 +52,6 @@ pub use mina_p2p_transport::{
 pub use mina_p2p_wire::{Address, ChainId, Channel, Host, PeerId, PublicKey, SecretKey, message};
 
 pub use crate::config::{Builder, DEFAULT_AGENT, InvalidConfiguration, Limits};
-pub use crate::core::{RECENT_BLOCKS_BYTES, RECENT_BLOCKS_MAX};
 pub use crate::event::{DialError, Event, RequestId, ResponderId};
 pub use crate::figures::PeerFigures;
 pub use crate::node::{CommandError, Node, StartError};

@@ -1,5 +1,6 @@
 //! The node: what a user holds.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -7,11 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use mina_p2p_block::{ItemForm, KnownBlock, WorkForm, canonical, command_info, item_id, item_id_of_parts, work_info};
+use mina_p2p_protocol::relay::UnknownBlock;
 use mina_p2p_protocol::router::{ItemKey, Refusal, Router, RouterConfig};
 use mina_p2p_protocol::{Change, Pools, Request, RequestError, RespondError, Response, Tip};
 use mina_p2p_transport::{BudgetFigures, CloseReason, FrameBudget, ListenError, Listener, Transport};
 use mina_p2p_wire::message::{
-    BlockKey, JobId, SnarkInfo, SnarkJobCommitment, StateHash, TransactionHash, TransactionInfo,
+    BlockKey, ItemId, JobId, SnarkInfo, SnarkJobCommitment, StateHash, TransactionHash, TransactionInfo,
+    previous_state_hash,
 };
 use mina_p2p_wire::{Address, ChainId, Host, PeerId, SecretKey};
 use tokio::runtime::Runtime;
@@ -24,7 +28,7 @@ use crate::event::{Event, RequestId, ResponderId};
 use crate::figures::PeerFigures;
 use crate::link::Link;
 use crate::queue::EventQueue;
-use crate::{lock, peering};
+use crate::{lock, peering, relay};
 
 /// How long [`Node::close`] waits for the peers to be told.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -65,6 +69,12 @@ pub enum CommandError {
     /// The bytes are not a block.
     #[error("not a block: {0}")]
     NotABlock(String),
+    /// The bytes are no transaction, or no work, or one that cannot be named.
+    #[error("not a pool item: {0}")]
+    NotAnItem(String),
+    /// No block waits for this verdict.
+    #[error(transparent)]
+    UnknownBlock(#[from] UnknownBlock),
     /// The item is longer than peers accept.
     #[error("an item of {len} bytes where {max} are allowed")]
     TooLong {
@@ -187,6 +197,7 @@ impl Node {
         let router = RouterConfig {
             own,
             slots: builder.limits.slots,
+            relay: builder.limits.relay.clone(),
             initial_peers: builder.initial_peers,
             seed: u64::from_le_bytes(seed),
         };
@@ -204,6 +215,10 @@ impl Node {
             listen_addresses,
             events: EventQueue::new(builder.wake),
             runtime: runtime.handle().clone(),
+            compact_blocks: builder.compact_blocks,
+            dummy_proof: builder.dummy_proof,
+            seed: u64::from_le_bytes(seed),
+            relay_changed: Notify::new(),
             redial: Notify::new(),
             closing: watch::Sender::new(false),
             start,
@@ -211,6 +226,7 @@ impl Node {
             state: Mutex::new(state),
         });
         core.spawn(Span::none(), peering::keep_dialing(Arc::clone(&core)));
+        core.spawn(Span::none(), relay::keep_relaying(Arc::clone(&core)));
         for listener in listeners {
             core.spawn(Span::none(), peering::keep_accepting(Arc::clone(&core), listener));
         }
@@ -242,8 +258,14 @@ impl Node {
     }
 
     /// As [`Node::poll`], each event turned into something else on the way.
-    pub fn poll_into<T>(&self, max: usize, f: impl FnMut(Event) -> T) -> Vec<T> {
-        self.core().events.take(max, f)
+    pub fn poll_into<T>(&self, max: usize, mut f: impl FnMut(Event) -> T) -> Vec<T> {
+        let mut of_the_relay = 0;
+        let taken = self.core().events.take(max, |event| {
+            of_the_relay += usize::from(relay::is_of_the_relay(&event));
+            f(event)
+        });
+        self.core().taken(of_the_relay);
+        taken
     }
 
     /// How many events wait.
@@ -257,7 +279,8 @@ impl Node {
         self.poll(max)
     }
 
-    /// Makes a block our best tip: it is offered to every peer that permits one. `state_hash` is the block's own.
+    /// Makes a block our best tip: it is offered to every peer that permits one, compactly to those that can take it so.
+    /// `state_hash` is the block's own. A block that came by [`Event::Block`] and was accepted is on its way already.
     ///
     /// # Errors
     /// [`CommandError::NotABlock`] if the bytes are too few to be one; [`CommandError::TooLong`].
@@ -266,34 +289,136 @@ impl Node {
         check_len(block.len(), core.limits.session.block)?;
         // Hashed before the lock is taken.
         let tip = Tip::new(state_hash, block).map_err(|error| CommandError::NotABlock(error.to_string()))?;
-        let key = tip.key;
-        let mut state = core.state();
-        state.set_tip(tip);
-        core.wake_links(&state);
+        let (key, now) = (tip.key, core.now());
+        core.relay(|relay, pools| {
+            pools.set_tip(tip);
+            relay.had(now, &key, pools);
+        });
         Ok(key)
+    }
+
+    /// Relays a block that is not, or not yet, our best tip: to peers with compact blocks. It also ends the wait for a verdict
+    /// on it, if there is one.
+    ///
+    /// # Errors
+    /// [`CommandError::NotABlock`] if its body is not the one that its header names: it could not travel; and
+    /// [`CommandError::TooLong`].
+    pub fn announce_block(&self, state_hash: StateHash, block: Bytes) -> Result<BlockKey, CommandError> {
+        let core = self.open()?;
+        check_len(block.len(), core.limits.session.block)?;
+        let known = KnownBlock::of(block.clone()).map_err(|error| CommandError::NotABlock(error.to_string()))?;
+        let (key, now) = (known.key, core.now());
+        let known = Some(Arc::new(known));
+        let previous_state_hash =
+            previous_state_hash(&block).map_err(|error| CommandError::NotABlock(error.to_string()))?;
+        let block = Tip { key, state_hash, previous_state_hash, block, known };
+        core.relay(|relay, pools| relay.announce(now, &block, pools));
+        Ok(key)
+    }
+
+    /// The header of an [`Event::Header`] is valid: it is relayed at once, and the block when its body is here. `state_hash`,
+    /// if it is known already, lets peers without compact blocks be asked for the body.
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownBlock`].
+    pub fn accept_header(&self, key: BlockKey, state_hash: Option<StateHash>) -> Result<(), CommandError> {
+        let core = self.open()?;
+        let now = core.now();
+        Ok(core.relay(|relay, pools| relay.accept_header(now, key, state_hash, pools))?)
+    }
+
+    /// The block of an [`Event::Block`], or of an [`Event::Header`] if its body is still to come, is valid: it is relayed, and
+    /// peers that ask for it by its state hash are answered. It does not become our best tip.
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownBlock`].
+    pub fn accept(&self, key: BlockKey, state_hash: StateHash) -> Result<(), CommandError> {
+        let core = self.open()?;
+        let now = core.now();
+        Ok(core.relay(|relay, pools| relay.accept(now, key, state_hash, pools))?)
+    }
+
+    /// A block is of no interest: it is not relayed (any more), and no peer is to blame.
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownBlock`].
+    pub fn ignore(&self, key: BlockKey) -> Result<(), CommandError> {
+        let core = self.open()?;
+        let now = core.now();
+        Ok(core.relay(|relay, pools| relay.ignore(now, key, pools))?)
+    }
+
+    /// A block is invalid: it is not relayed (any more). Before [`Node::accept_header`], its header is meant: whoever relayed
+    /// it has accepted an invalid header, and the connections to all of them are closed. After it the body is meant, of which
+    /// they need not have known: nobody is to blame.
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownBlock`].
+    pub fn reject(&self, key: BlockKey) -> Result<(), CommandError> {
+        let core = self.open()?;
+        let now = core.now();
+        Ok(core.relay(|relay, pools| relay.reject(now, key, pools))?)
     }
 
     /// Puts a transaction in our pool: peers are told of it, and can fetch it. One whose hash is there already is
     /// replaced and, if it differs, told of again. False if it was there, the same in every byte.
+    ///
+    /// Its body is the binprot form of the user command; spelled otherwise than canonically, it is kept as it is
+    /// canonically. (Other bytes are kept as they are: no compact block can contain them.)
     ///
     /// # Errors
     /// [`CommandError::TooLong`].
     pub fn add_transaction(&self, info: TransactionInfo, body: Bytes) -> Result<bool, CommandError> {
         let core = self.open()?;
         check_len(body.len(), core.limits.session.transaction)?;
+        // Hashed before the lock is taken.
+        let (body, id) = pool_item(ItemForm::Command, body);
         let key = ItemKey::Transaction(info.hash);
-        self.add(core, &key, |state, source| state.pools.transactions.insert(info.hash, info, body, source))
+        self.add(core, &key, |state, source| state.pools.transactions.insert_item(info.hash, info, body, id, source))
     }
 
-    /// Puts a completed work in our pool, as [`Node::add_transaction`] does with a transaction.
+    /// Puts a transaction in our pool, as [`Node::add_transaction`] does, and finds out by itself what peers are to be told of
+    /// it. False if it was there already.
+    ///
+    /// # Errors
+    /// [`CommandError::NotAnItem`] if the bytes are no user command, or are a zkApp command with proofs and the node has no
+    /// [`Builder::dummy_proof`]; [`CommandError::TooLong`].
+    pub fn add_command(&self, body: Bytes) -> Result<(TransactionInfo, bool), CommandError> {
+        let core = self.open()?;
+        check_len(body.len(), core.limits.session.transaction)?;
+        let body = canonical_item(ItemForm::Command, body)?;
+        let info = command_info(&body, core.dummy_proof.as_deref());
+        let info = info.map_err(|error| CommandError::NotAnItem(error.to_string()))?;
+        Ok((info, self.add_transaction(info, body)?))
+    }
+
+    /// Puts a completed work in our pool, as [`Node::add_transaction`] does with a transaction. Its body is the work as an RPC
+    /// answers with it: prover, fee, proofs.
     ///
     /// # Errors
     /// [`CommandError::TooLong`].
     pub fn add_work(&self, info: SnarkInfo, body: Bytes) -> Result<bool, CommandError> {
         let core = self.open()?;
         check_len(body.len(), core.limits.session.work)?;
+        let (body, id) = pool_item(ItemForm::RpcWork, body);
         let key = ItemKey::Work(info.job_id);
-        self.add(core, &key, |state, source| state.pools.works.insert(info.job_id, info, body, source))
+        self.add(core, &key, |state, source| state.pools.works.insert_item(info.job_id, info, body, id, source))
+    }
+
+    /// Puts a completed work in our pool, given as a block carries it (fee, proofs, prover), and finds out by itself what peers
+    /// are to be told of it. False if it was there already.
+    ///
+    /// # Errors
+    /// [`CommandError::NotAnItem`] if the bytes are no work; [`CommandError::TooLong`].
+    pub fn add_completed_work(&self, work: Bytes) -> Result<(SnarkInfo, bool), CommandError> {
+        let core = self.open()?;
+        check_len(work.len(), core.limits.session.work)?;
+        let not_an_item = |error: &dyn std::fmt::Display| CommandError::NotAnItem(error.to_string());
+        let work = canonical_item(ItemForm::BlockWork, work)?;
+        let info = work_info(&work).map_err(|error| not_an_item(&error))?;
+        let form = WorkForm::of(ItemForm::BlockWork, &work).map_err(|error| not_an_item(&error))?;
+        let body = Bytes::from(form.rpc_parts(&work).concat());
+        Ok((info, self.add_work(info, body)?))
     }
 
     /// Tells peers of a commitment to a SNARK job.
@@ -326,7 +451,10 @@ impl Node {
     /// # Errors
     /// [`CommandError::Closed`].
     pub fn remove_transaction(&self, hash: &TransactionHash) -> Result<bool, CommandError> {
-        Ok(self.open()?.state().pools.transactions.remove(hash).is_some())
+        let mut state = self.open()?.state();
+        // Whoever offered it before need not have it any more when it comes again.
+        state.router.settled(&ItemKey::Transaction(*hash));
+        Ok(state.pools.transactions.remove(hash).is_some())
     }
 
     /// Takes a work out of our pool. False if it was not there.
@@ -334,7 +462,9 @@ impl Node {
     /// # Errors
     /// [`CommandError::Closed`].
     pub fn remove_work(&self, job: &JobId) -> Result<bool, CommandError> {
-        Ok(self.open()?.state().pools.works.remove(job).is_some())
+        let mut state = self.open()?.state();
+        state.router.settled(&ItemKey::Work(*job));
+        Ok(state.pools.works.remove(job).is_some())
     }
 
     /// Tells nobody any more of a commitment. False if it was not there.
@@ -469,6 +599,25 @@ impl Node {
     /// [`CommandError::Closed`] if it was closed already.
     pub fn close(&self) -> Result<(), CommandError> {
         if self.handle.close() { Ok(()) } else { Err(CommandError::Closed) }
+    }
+}
+
+/// An item as the pool keeps it: canonical, and with its name, if it is one that a block can carry.
+fn pool_item(form: ItemForm, body: Bytes) -> (Bytes, Option<ItemId>) {
+    let Ok(body) = canonical_item(form, body.clone()) else { return (body, None) };
+    let id = match form {
+        ItemForm::Command => Some(item_id(&body)),
+        _ => WorkForm::of(form, &body).ok().map(|work| item_id_of_parts(&work.block_parts(&body))),
+    };
+    (body, id)
+}
+
+/// The item's canonical bytes; they are the same where they were already.
+fn canonical_item(form: ItemForm, body: Bytes) -> Result<Bytes, CommandError> {
+    match canonical(form, &body) {
+        Ok(Cow::Borrowed(_)) => Ok(body),
+        Ok(Cow::Owned(canonical)) => Ok(canonical.into()),
+        Err(error) => Err(CommandError::NotAnItem(error.to_string())),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mina_p2p_protocol::router::{Admission, ConnectionId, DialId, Refusal};
+use mina_p2p_protocol::router::{Admission, ConnectionId, DialId, Dialer, Refusal};
 use mina_p2p_transport::{CloseReason, ConnectError, Connection, Incoming, Listener};
 use mina_p2p_wire::{Address, PeerId};
 use tracing::{Span, debug, info};
@@ -174,6 +174,7 @@ fn drop_link(core: &Arc<Core>, peer: PeerId, id: ConnectionId) {
         state.router.disconnected(core.now(), peer, id);
         state.links.get(&id).cloned()
     };
+    core.relay(|relay, pools| relay.disconnected(core.now(), id, pools));
     if let Some(link) = link {
         link.close(CloseReason::Duplicate);
         link.end(core, CloseReason::Duplicate);
@@ -188,7 +189,7 @@ fn start_link(
     dialed: Option<Address>,
 ) {
     let peer = connection.peer();
-    let session = core.session(connection.as_ref());
+    let session = core.session(id, connection.as_ref());
     let link = Arc::new(Link::new(id, connection, session, dialed, core.now()));
     // First: the router has forgotten it, whatever becomes of the new one, and its end comes before the other's start.
     if let Some(old) = replaces {
@@ -209,6 +210,10 @@ fn start_link(
             direction: link.connection.direction(),
         });
     }
+    if link.driven().session.speaks_compact() {
+        let dialer = if link.dialed.is_some() { Dialer::Us } else { Dialer::Peer };
+        core.relay(|relay, _| relay.connected(id, peer, dialer));
+    }
     let task_core = Arc::clone(core);
     core.spawn(Span::none(), async move {
         let reason = Arc::clone(&link).run(Arc::clone(&task_core)).await;
@@ -217,6 +222,8 @@ fn start_link(
             state.links.remove(&id);
             state.router.disconnected(task_core.now(), peer, id);
         }
+        let now = task_core.now();
+        task_core.relay(|relay, pools| relay.disconnected(now, id, pools));
         task_core.redial.notify_one();
         link.end(&task_core, reason);
     });

@@ -142,11 +142,11 @@ impl Answering {
     ) -> Result<(), Rule> {
         let deadline = now + answer_time(EXTENSION_DEADLINE_MAX);
         let (cost, verdict) = self.services.judge(&name, version, &body);
+        let max = max_answer.min(self.limits.extension_answer);
         let turn = match verdict {
-            Ok(()) => Turn::Ask(IncomingRequest::Extension { name, version, body }),
+            Ok(()) => Turn::Ask(IncomingRequest::Extension { name, version, body, max_answer: max }),
             Err(error) => Turn::Refuse(error),
         };
-        let max = max_answer.min(self.limits.extension_answer);
         self.arrived(incoming, Pending { stream, id, kind: None, max, deadline, waits: Some(Waits { cost, turn }) })
     }
 

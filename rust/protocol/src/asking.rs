@@ -1,11 +1,13 @@
 //! Our requests of channels 7 and 16. The table of states is in `rpc.rs`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use mina_p2p_block::{ItemForm, canonical};
 use mina_p2p_wire::message::{
-    ExtensionMessage, ExtensionName, MAX_RPC_RESPONSE_HEAD_LEN, RpcKind, RpcMessage, RpcRequest,
+    ExtensionMessage, ExtensionName, MAX_RPC_RESPONSE_HEAD_LEN, RpcKind, RpcMessage, RpcRequest, RpcResponse,
 };
 use mina_p2p_wire::{Channel, Frame, Role, StreamId};
 
@@ -230,12 +232,31 @@ impl Asking {
             return Err(Rule::WrongAnswer { id, asked: sent.kind.name(), came: came.name() });
         }
         if matches!(sent.state, State::InFlight { .. }) {
+            let answer = self.canonical(answer)?;
             out.event(Event::Response { id: RequestId(id), answer: Ok(answer) });
             self.close(stream, out);
         }
         self.sent.remove(&id);
         self.start(now, out);
         Ok(())
+    }
+
+    /// A transaction or a work in its canonical spelling, so that nobody can split the pools by spelling: our own kind
+    /// keeps to it, and what an old peer sends is spelled again. Bytes that are no such item are the user's to judge.
+    fn canonical(&self, answer: Answer) -> Result<Answer, Rule> {
+        let (form, item) = match &answer {
+            Answer::Rpc(Some(RpcResponse::Transaction(item))) => (ItemForm::Command, item),
+            Answer::Rpc(Some(RpcResponse::Snark(item))) => (ItemForm::RpcWork, item),
+            _ => return Ok(answer),
+        };
+        match canonical(form, item) {
+            Ok(Cow::Owned(_)) if self.terms.ours => Err(Rule::NonCanonical),
+            Ok(Cow::Owned(respelled)) => Ok(Answer::Rpc(Some(match form {
+                ItemForm::Command => RpcResponse::Transaction(respelled.into()),
+                _ => RpcResponse::Snark(respelled.into()),
+            }))),
+            Ok(Cow::Borrowed(_)) | Err(_) => Ok(answer),
+        }
     }
 
     /// Ends our side of a request's stream.

@@ -11,19 +11,23 @@
 //! There is no queue: a peer that takes its time gets the newest tip next, and misses those between. A permit may stay
 //! out for ever, so no state has a time limit.
 //!
+//! A tip that can travel compactly is not sent here to a peer that speaks compact blocks (channel 17).
+//!
 //! A tip that the peer sent us, since we last sent it one, is not sent back, unless that peer goes by tips to serve its pools, as the
 //! existing node does: it has to learn that ours is the same.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use mina_p2p_block::block_key;
 use mina_p2p_wire::message::{BestTipMessage, BlockKey, StateHash, previous_state_hash};
 use mina_p2p_wire::{Channel, Role, StreamId};
 
+use crate::compact::is_compactable;
 use crate::config::SessionLimits;
 use crate::lane::{Allowed, CONTROL_LEN_MAX, Terms};
 use crate::output::{Event, Outbox};
-use crate::pool_log::{Pools, Tip};
+use crate::pools::{Pools, Tip};
 use crate::violation::Rule;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -57,6 +61,8 @@ impl PeerTip {
 #[derive(Debug)]
 pub(crate) struct BestTip {
     terms: Terms,
+    /// The peer takes compact blocks.
+    compact: bool,
     frame_max: u32,
     pull: Pull,
     serve: Serve,
@@ -71,9 +77,10 @@ pub(crate) struct BestTip {
 const KNOWN_MAX: usize = 8;
 
 impl BestTip {
-    pub(crate) fn new(terms: Terms, limits: &SessionLimits) -> BestTip {
+    pub(crate) fn new(terms: Terms, compact: bool, limits: &SessionLimits) -> BestTip {
         BestTip {
             terms,
+            compact,
             frame_max: limits.tip_frame(),
             pull: Pull::Free,
             serve: Serve::Waiting,
@@ -110,7 +117,7 @@ impl BestTip {
                     return Err(Rule::TipWithoutPermit);
                 }
                 let previous_state_hash = previous_state_hash(&block).map_err(Rule::Malformed)?;
-                let key = BlockKey::of(&block);
+                let key = block_key(&block);
                 self.pull = Pull::Processing;
                 self.received = Some(PeerTip { key, previous_state_hash });
                 if self.known.len() >= KNOWN_MAX {
@@ -140,7 +147,8 @@ impl BestTip {
     pub(crate) fn serve(&mut self, pools: &Pools, out: &mut Outbox) {
         let (Serve::Requested, Some(tip)) = (&self.serve, &pools.tip) else { return };
         let is_known = !self.terms.gated && self.known.contains(&tip.key);
-        if self.sent == Some(tip.key) || is_known {
+        let travels_compactly = self.compact && tip.known.as_ref().is_some_and(|known| is_compactable(known));
+        if self.sent == Some(tip.key) || is_known || travels_compactly {
             return;
         }
         self.serve = Serve::Waiting;

@@ -39,12 +39,16 @@ pub struct SessionConfig {
     pub ours: bool,
     /// What the peer announced; none for the existing node.
     pub capabilities: Capabilities,
+    /// What we announced.
+    pub own_capabilities: Capabilities,
     /// How the connection carries the two roles.
     pub lanes: Lanes,
     /// The limits.
     pub limits: SessionLimits,
     /// What the peer may call by name.
     pub extension_rpcs: Vec<ExtensionService>,
+    /// Varies the short ids that this peer is sent. To be unpredictable, and another for each session.
+    pub seed: u64,
 }
 
 /// What one peer may send, ask and make us hold. Sizes are in bytes. The defaults for what travels are the wire's own

@@ -23,6 +23,8 @@ pub struct ChannelFigures {
 pub struct PermitsOut {
     /// Whether a best tip may come.
     pub best_tip: bool,
+    /// One for news of a block.
+    pub block: bool,
     /// How many transactions may come.
     pub transactions: u8,
     /// How many works may come.

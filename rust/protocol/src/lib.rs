@@ -41,7 +41,9 @@
 //!         capabilities: Capabilities::POOLS_UNGATED,
 //!         lanes: Lanes::PerRole,
 //!         limits: SessionLimits::default(),
+//!         own_capabilities: Capabilities::POOLS_UNGATED,
 //!         extension_rpcs: Vec::new(),
+//!         seed: 0,
 //!     };
 //!     Session::new(config, Time::ZERO)
 //! };
@@ -59,6 +61,9 @@
 mod answering;
 mod asking;
 mod best_tip;
+mod block_answer;
+mod blocks;
+mod compact;
 mod config;
 mod extension;
 mod figures;
@@ -66,7 +71,9 @@ mod lane;
 mod output;
 mod pool;
 mod pool_log;
+mod pools;
 mod rate;
+pub mod relay;
 mod request;
 pub mod router;
 mod rpc;
@@ -75,12 +82,15 @@ mod streaming_rpc;
 mod time;
 mod violation;
 
+pub use blocks::{BLOCKS_BYTES, BLOCKS_MAX, Blocks, Content, StoredBlock};
+pub use compact::{ADVANCES_MAX, News, PERMIT_LEN_MAX, TOLD_MAX};
 pub use config::{ExtensionService, Lanes, SessionConfig, SessionLimits};
 pub use extension::EXTENSION_DEADLINE_MAX;
 pub use figures::{ChannelFigures, Figures, PermitsOut};
 pub use lane::shared_stream;
 pub use output::{CancelReason, Event, Output, Processed, ResetReason, StreamEnd, TimeoutReason, Transmit};
-pub use pool_log::{Change, Entry, POOL_LOG_BYTES, POOL_LOG_ITEMS, PoolLog, Pools, Tip};
+pub use pool_log::{Change, Entry, POOL_LOG_BYTES, POOL_LOG_ITEMS, PoolLog};
+pub use pools::{Pools, Tip};
 pub use request::{
     Answer, IncomingId, IncomingRequest, Request, RequestError, RequestFailure, RequestId, RespondError, Response,
 };

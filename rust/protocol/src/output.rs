@@ -7,6 +7,7 @@ use mina_p2p_wire::message::{BlockKey, SnarkInfo, SnarkJobCommitment, StagedLedg
 use mina_p2p_wire::{Frame, StreamId};
 
 use crate::Time;
+use crate::compact::News;
 use crate::config::OUTPUT_OVERHEAD;
 use crate::figures::Traffic;
 use crate::request::{Answer, IncomingId, IncomingRequest, RequestFailure, RequestId};
@@ -133,6 +134,13 @@ pub enum Event {
         /// The commitment, whole.
         commitment: SnarkJobCommitment,
     },
+    /// The peer tells of a block; for [`Relay::news`](crate::relay::Relay::news).
+    BlockNews {
+        /// What it tells.
+        news: News,
+        /// Whether our permit is used up by it.
+        used_permit: bool,
+    },
     /// The peer asks for something: [respond](crate::Session::respond).
     Request {
         /// Names it.
@@ -229,6 +237,7 @@ fn weight(output: &Output) -> usize {
     let payload = match output {
         Output::Transmit(transmit) => transmit.frame.len(),
         Output::Event(Event::BestTip { block, .. }) => block.len(),
+        Output::Event(Event::BlockNews { news, .. }) => news.len(),
         Output::Event(Event::Request { request: IncomingRequest::Extension { body, .. }, .. }) => body.len(),
         Output::Event(Event::Response { answer: Ok(answer), .. }) => crate::rpc::answer_len(answer),
         Output::Event(Event::StagedLedgerPart { part, .. }) => part.body.len(),

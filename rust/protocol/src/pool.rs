@@ -25,7 +25,8 @@ use mina_p2p_wire::{Channel, PeerId, Role, StreamId};
 use crate::best_tip::PeerTip;
 use crate::lane::{Allowed, CONTROL_LEN_MAX, Terms};
 use crate::output::{Event, Outbox};
-use crate::pool_log::{PoolLog, Pools};
+use crate::pool_log::PoolLog;
+use crate::pools::Pools;
 use crate::violation::Rule;
 
 /// What a pool is of.
@@ -221,6 +222,11 @@ impl<T: Pooled> Pool<T> {
             return true;
         }
         pools.tip.as_ref().zip(peer_tip).is_some_and(|(tip, peer_tip)| peer_tip.is_near(tip))
+    }
+
+    /// The index below which the peer was offered everything.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.cursor
     }
 
     /// How many items may come.

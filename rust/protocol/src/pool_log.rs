@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use mina_p2p_wire::PeerId;
-use mina_p2p_wire::binprot::DecodeError;
-use mina_p2p_wire::message::{
-    BlockKey, JobId, SnarkInfo, SnarkJobCommitment, StateHash, TransactionHash, TransactionInfo, previous_state_hash,
-};
+use mina_p2p_wire::message::ItemId;
 
 /// The most that one log holds, in bytes as [`PoolLog::bytes`] counts them: 128 MiB.
 pub const POOL_LOG_BYTES: usize = 128 * 1024 * 1024;
@@ -15,8 +12,9 @@ pub const POOL_LOG_BYTES: usize = 128 * 1024 * 1024;
 /// The most items that one log holds.
 pub const POOL_LOG_ITEMS: usize = 16_384;
 
-/// What an entry weighs beside its body and its info: two tree slots and the bookkeeping of a shared buffer.
-const ENTRY_OVERHEAD: usize = 160;
+/// What an entry weighs beside its body and its info: three tree slots, its id once more, and the bookkeeping of a shared
+/// buffer.
+const ENTRY_OVERHEAD: usize = 240;
 
 /// An item of a pool.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +25,8 @@ pub struct Entry<K, V> {
     pub info: V,
     /// The item itself, opaque; empty for a commitment, which its info tells whole.
     pub body: Bytes,
+    /// The item's name within compact blocks, if it is one that a block can carry.
+    pub id: Option<ItemId>,
     /// The peer that the item came from, to whom it need not be offered.
     pub source: Option<PeerId>,
 }
@@ -51,6 +51,7 @@ pub enum Change {
 pub struct PoolLog<K, V> {
     entries: BTreeMap<u64, Entry<K, V>>,
     by_key: BTreeMap<K, u64>,
+    by_id: BTreeMap<ItemId, u64>,
     next_index: u64,
     bytes: usize,
     max_items: usize,
@@ -67,11 +68,24 @@ impl<K: Ord + Clone, V: PartialEq> PoolLog<K, V> {
     /// An empty log of other limits than the default ones.
     #[must_use]
     pub fn with_limits(max_items: usize, max_bytes: usize) -> PoolLog<K, V> {
-        PoolLog { entries: BTreeMap::new(), by_key: BTreeMap::new(), next_index: 0, bytes: 0, max_items, max_bytes }
+        PoolLog {
+            entries: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            next_index: 0,
+            bytes: 0,
+            max_items,
+            max_bytes,
+        }
     }
 
-    /// Appends an item; one of the same key gives way to it.
+    /// Appends an item that no block can carry, as [`PoolLog::insert_item`] does.
     pub fn insert(&mut self, key: K, info: V, body: Bytes, source: Option<PeerId>) -> Change {
+        self.insert_item(key, info, body, None, source)
+    }
+
+    /// Appends an item; one of the same key gives way to it. `id` is that of its canonical bytes as a block carries them.
+    pub fn insert_item(&mut self, key: K, info: V, body: Bytes, id: Option<ItemId>, source: Option<PeerId>) -> Change {
         let weight = Self::weight_of(&body);
         if weight > self.max_bytes || self.max_items == 0 {
             return Change::TooLarge;
@@ -81,12 +95,15 @@ impl<K: Ord + Clone, V: PartialEq> PoolLog<K, V> {
         }
         let change = if self.remove(&key).is_some() { Change::Updated } else { Change::Added };
         while self.entries.len() >= self.max_items || self.bytes + weight > self.max_bytes {
-            let Some((_, oldest)) = self.entries.pop_first() else { break };
+            let Some((index, oldest)) = self.entries.pop_first() else { break };
             self.by_key.remove(&oldest.key);
-            self.bytes -= Self::weight_of(&oldest.body);
+            self.forget(index, &oldest);
         }
         self.by_key.insert(key.clone(), self.next_index);
-        self.entries.insert(self.next_index, Entry { key, info, body, source });
+        if let Some(id) = id {
+            self.by_id.insert(id, self.next_index);
+        }
+        self.entries.insert(self.next_index, Entry { key, info, body, id, source });
         self.next_index += 1;
         self.bytes += weight;
         change
@@ -96,14 +113,36 @@ impl<K: Ord + Clone, V: PartialEq> PoolLog<K, V> {
     pub fn remove(&mut self, key: &K) -> Option<Entry<K, V>> {
         let index = self.by_key.remove(key)?;
         let entry = self.entries.remove(&index)?;
-        self.bytes -= Self::weight_of(&entry.body);
+        self.forget(index, &entry);
         Some(entry)
+    }
+
+    fn forget(&mut self, index: u64, entry: &Entry<K, V>) {
+        self.bytes -= Self::weight_of(&entry.body);
+        // Should a caller have put one item under two keys, the later one is found.
+        if let Some(id) = &entry.id
+            && self.by_id.get(id) == Some(&index)
+        {
+            self.by_id.remove(id);
+        }
     }
 
     /// Finds an item.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&Entry<K, V>> {
         self.entries.get(self.by_key.get(key)?)
+    }
+
+    /// Finds an item by its name within compact blocks, with its index.
+    #[must_use]
+    pub fn by_id(&self, id: &ItemId) -> Option<(u64, &Entry<K, V>)> {
+        let index = self.by_id.get(id)?;
+        Some((*index, self.entries.get(index)?))
+    }
+
+    /// The names within compact blocks of all items that have one.
+    pub fn ids(&self) -> impl Iterator<Item = &ItemId> {
+        self.by_id.keys()
     }
 
     /// Whether the item is there and says the same.
@@ -148,63 +187,6 @@ impl<K: Ord + Clone, V: PartialEq> PoolLog<K, V> {
 
     fn weight_of(body: &Bytes) -> usize {
         body.len() + size_of::<Entry<K, V>>() + size_of::<K>() + ENTRY_OVERHEAD
-    }
-}
-
-/// Our best tip.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Tip {
-    /// The block's name.
-    pub key: BlockKey,
-    /// Its state hash, as the user says.
-    pub state_hash: StateHash,
-    /// Its parent's state hash, from its own bytes.
-    pub previous_state_hash: StateHash,
-    /// The block.
-    pub block: Bytes,
-}
-
-impl Tip {
-    /// Names a block.
-    ///
-    /// # Errors
-    /// If the block is too short to be one.
-    pub fn new(state_hash: StateHash, block: Bytes) -> Result<Tip, DecodeError> {
-        let previous_state_hash = previous_state_hash(&block)?;
-        Ok(Tip { key: BlockKey::of(&block), state_hash, previous_state_hash, block })
-    }
-}
-
-/// What we serve to peers: our best tip, and the pools.
-#[derive(Clone, Debug, Default)]
-pub struct Pools {
-    /// Our best tip, once there is one.
-    pub tip: Option<Tip>,
-    /// Transactions, with their bodies.
-    pub transactions: PoolLog<TransactionHash, TransactionInfo>,
-    /// Completed works, with their bodies.
-    pub works: PoolLog<JobId, SnarkInfo>,
-    /// Commitments to SNARK jobs; no bodies.
-    pub commitments: PoolLog<JobId, SnarkJobCommitment>,
-}
-
-impl Pools {
-    /// Whether this very transaction is in the pool.
-    #[must_use]
-    pub fn has_transaction(&self, info: &TransactionInfo) -> bool {
-        self.transactions.has(&info.hash, info)
-    }
-
-    /// Whether this very work is in the pool. Another offer for the same job, at another fee, is not.
-    #[must_use]
-    pub fn has_work(&self, info: &SnarkInfo) -> bool {
-        self.works.has(&info.job_id, info)
-    }
-
-    /// Whether this very commitment is in the pool.
-    #[must_use]
-    pub fn has_commitment(&self, commitment: &SnarkJobCommitment) -> bool {
-        self.commitments.has(&commitment.job_id, commitment)
     }
 }
 

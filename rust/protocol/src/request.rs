@@ -55,6 +55,8 @@ pub enum IncomingRequest {
         version: u32,
         /// Its argument.
         body: Bytes,
+        /// The longest answer that the peer accepts, or that we may give, in bytes.
+        max_answer: u32,
     },
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use mina_p2p_wire::message::{
-    Capabilities, ExtensionMessage, ExtensionName, RpcKind, RpcMessage, SnarkInfo, SnarkJobCommitment,
-    StreamingRpcMessage, TransactionInfo,
+    BlockQuery, Capabilities, ExtensionError, ExtensionMessage, ExtensionName, RpcKind, RpcMessage, SnarkInfo,
+    SnarkJobCommitment, StreamingRpcMessage, TransactionInfo,
 };
 use mina_p2p_wire::{Channel, PeerId, Role, StreamId};
 
@@ -13,13 +13,15 @@ use crate::Time;
 use crate::answering::Answering;
 use crate::asking::{Ask, Asking, Kind};
 use crate::best_tip::BestTip;
+use crate::block_answer::answer_query;
+use crate::compact::{CompactBlocks, Offered};
 use crate::config::{SessionConfig, SessionLimits};
 use crate::extension::Services;
 use crate::figures::{Figures, PermitsOut};
 use crate::lane::{Allowed, Terms};
 use crate::output::{Outbox, Output, Processed, StreamEnd};
 use crate::pool::Pool;
-use crate::pool_log::Pools;
+use crate::pools::Pools;
 use crate::rate::Rate;
 use crate::request::{Answer, IncomingId, Request, RequestError, RequestId, RespondError, Response};
 use crate::streaming_rpc::{Answerer, Asker};
@@ -43,12 +45,13 @@ pub struct Session {
     capabilities: Capabilities,
     limits: SessionLimits,
     out: Outbox,
-    /// The channels of 3 to 6 that the peer opened its stream of, where a stream has one role.
+    /// The channels of 3 to 6, and 17, that the peer opened its stream of, where a stream has one role.
     opened: BTreeSet<Channel>,
     best_tip: BestTip,
     transactions: Pool<TransactionInfo>,
     works: Pool<SnarkInfo>,
     commitments: Pool<SnarkJobCommitment>,
+    compact: CompactBlocks,
     asking: Asking,
     answering: Answering,
     ledger_asker: Asker,
@@ -67,8 +70,10 @@ impl Session {
     /// A session with a peer that has just been authenticated. Drain it: permits go out at once.
     #[must_use]
     pub fn new(config: SessionConfig, now: Time) -> Session {
-        let SessionConfig { peer, ours, capabilities, lanes, limits, extension_rpcs } = config;
+        let SessionConfig { peer, ours, capabilities, own_capabilities, lanes, limits, extension_rpcs, seed } = config;
         let gated = !(ours && capabilities.contains(Capabilities::POOLS_UNGATED));
+        let compact = Capabilities::COMPACT_BLOCKS | Capabilities::EXTENSION_RPC;
+        let compact = ours && capabilities.contains(compact) && own_capabilities.contains(compact);
         let terms = Terms { lanes, ours, gated };
         Session {
             peer,
@@ -76,10 +81,11 @@ impl Session {
             capabilities,
             out: Outbox::default(),
             opened: BTreeSet::new(),
-            best_tip: BestTip::new(terms, &limits),
+            best_tip: BestTip::new(terms, compact, &limits),
             transactions: Pool::new(terms, peer, limits.pool_permit),
             works: Pool::new(terms, peer, limits.pool_permit),
             commitments: Pool::new(terms, peer, limits.commitment_permit),
+            compact: CompactBlocks::new(terms, compact, seed),
             asking: Asking::new(terms, &limits),
             answering: Answering::new(terms, &limits, Services::new(extension_rpcs)),
             ledger_asker: Asker::new(terms, &limits),
@@ -112,12 +118,20 @@ impl Session {
             Channel::BestTip | Channel::Transaction | Channel::Snark | Channel::SnarkJobCommitment => {
                 if session.opened.insert(stream.channel) { Ok(()) } else { Err(Rule::SecondStream) }
             }
+            Channel::CompactBlock if session.compact.is_spoken() => {
+                if session.opened.insert(stream.channel) {
+                    Ok(())
+                } else {
+                    Err(Rule::SecondStream)
+                }
+            }
             Channel::Rpc => session.answering.stream_opened(stream),
             Channel::ExtensionRpc if session.terms.ours => session.answering.stream_opened(stream),
             Channel::StreamingRpc => session.ledger_answerer.stream_opened(stream),
-            Channel::ExtensionRpc | Channel::SignalingDiscovery | Channel::SignalingExchange => {
-                Err(Rule::ChannelNotSupported)
-            }
+            Channel::ExtensionRpc
+            | Channel::CompactBlock
+            | Channel::SignalingDiscovery
+            | Channel::SignalingExchange => Err(Rule::ChannelNotSupported),
         })
     }
 
@@ -154,6 +168,7 @@ impl Session {
                 Channel::Rpc => session.handle_rpc(now, stream, body),
                 Channel::StreamingRpc => session.handle_streaming_rpc(now, stream, body),
                 Channel::ExtensionRpc => session.handle_extension(now, stream, body),
+                Channel::CompactBlock => session.compact.handle(stream, body, &mut session.out),
                 Channel::SignalingDiscovery | Channel::SignalingExchange => Err(Rule::ChannelNotSupported),
             }
         })
@@ -165,7 +180,11 @@ impl Session {
         }
         let lasts = matches!(
             stream.channel,
-            Channel::BestTip | Channel::Transaction | Channel::Snark | Channel::SnarkJobCommitment
+            Channel::BestTip
+                | Channel::Transaction
+                | Channel::Snark
+                | Channel::SnarkJobCommitment
+                | Channel::CompactBlock
         );
         if lasts && self.terms.per_role() && stream.role == Role::Server && !self.opened.contains(&stream.channel) {
             return Err(Rule::UnexpectedMessage);
@@ -180,6 +199,7 @@ impl Session {
             Channel::Transaction => self.transactions.allowed(stream),
             Channel::Snark => self.works.allowed(stream),
             Channel::SnarkJobCommitment => self.commitments.allowed(stream),
+            Channel::CompactBlock => self.compact.allowed(stream),
             Channel::ExtensionRpc if !self.terms.ours => Err(Rule::ChannelNotSupported),
             Channel::Rpc | Channel::ExtensionRpc => {
                 self.terms.allowed(stream, self.asking.allowed(stream), self.answering.allowed(stream))
@@ -242,7 +262,7 @@ impl Session {
     /// The peer ended its side of a stream, or stopped reading ours. Not to be called when the whole connection ended.
     ///
     /// # Errors
-    /// A [`Violation`] if it may not: streams of channels 3 to 6 last as long as the connection.
+    /// A [`Violation`] if it may not: streams of channels 3 to 6 and 17 last as long as the connection.
     pub fn handle_stream_end(&mut self, now: Time, stream: StreamId, end: StreamEnd) -> Result<(), Violation> {
         self.input(now, stream.channel, |session| match (stream.channel, stream.role) {
             (Channel::Rpc | Channel::StreamingRpc | Channel::ExtensionRpc, _) if !session.terms.per_role() => {
@@ -285,10 +305,50 @@ impl Session {
         }
         self.arrive(now);
         self.best_tip.serve(pools, &mut self.out);
+        // Before the pools: what they offer only now, the peer does not have yet.
+        let offered = offered(self.peer, pools, &self.transactions, &self.works);
+        self.compact.serve(pools, &offered, &mut self.out);
         let peer_tip = self.best_tip.received;
         self.transactions.serve(pools, peer_tip, &mut self.out);
         self.works.serve(pools, peer_tip, &mut self.out);
         self.commitments.serve(pools, peer_tip, &mut self.out);
+    }
+
+    /// Whether compact blocks are spoken on this connection.
+    #[must_use]
+    pub fn speaks_compact(&self) -> bool {
+        self.compact.is_spoken()
+    }
+
+    /// Permits the peer to tell of one block, by a message of at most `max_len` bytes or an announcement; while such a
+    /// permit is out, changes its length. Does nothing where compact blocks are not spoken.
+    pub fn permit_block(&mut self, now: Time, max_len: u32) {
+        if self.violation.is_some() {
+            return;
+        }
+        self.arrive(now);
+        self.compact.permit(max_len, &mut self.out);
+    }
+
+    /// Answers a peer's question about a block, from what is in `pools`, by at most `max_answer` bytes. `None` if the
+    /// method is none of [`BlockQuery::METHODS`].
+    #[must_use]
+    pub fn answer_block_query(
+        &self,
+        pools: &Pools,
+        method: &str,
+        query: Bytes,
+        max_answer: u32,
+    ) -> Option<Result<Bytes, ExtensionError>> {
+        if !self.compact.is_spoken() {
+            return None;
+        }
+        let offered = offered(self.peer, pools, &self.transactions, &self.works);
+        let max_answer = max_answer as usize;
+        Some(match BlockQuery::decode(method, query)? {
+            Ok(query) => Ok(answer_query(&self.compact, pools, &offered, &query, max_answer)),
+            Err(error) => Err(ExtensionError::Failed(error.to_string())),
+        })
     }
 
     /// Asks the peer for something. What becomes of it is told by one [`Event::Response`](crate::Event::Response),
@@ -409,6 +469,7 @@ impl Session {
             last_tip_sent: self.best_tip.sent,
             permits_out: PermitsOut {
                 best_tip: self.best_tip.permit_out(),
+                block: self.compact.permit_out(),
                 transactions: self.transactions.permitted(),
                 works: self.works.permitted(),
                 commitments: self.commitments.permitted(),
@@ -469,4 +530,13 @@ impl Session {
         self.works.permit(self.asking.fetching(RpcKind::Snark), &mut self.out);
         self.commitments.permit(0, &mut self.out);
     }
+}
+
+fn offered<'a>(
+    peer: PeerId,
+    pools: &'a Pools,
+    transactions: &Pool<TransactionInfo>,
+    works: &Pool<SnarkInfo>,
+) -> Offered<'a> {
+    Offered { pools, transactions: transactions.cursor(), works: works.cursor(), peer }
 }

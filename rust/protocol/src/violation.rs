@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use mina_p2p_block::LayoutError;
 use mina_p2p_wire::Channel;
 use mina_p2p_wire::binprot::DecodeError;
+use mina_p2p_wire::message::BlockKey;
 
 use crate::StreamEnd;
 
@@ -111,6 +113,34 @@ pub enum Rule {
     StreamEnded(StreamEnd),
     /// A channel that this session does not speak.
     ChannelNotSupported,
+    /// News of a block without our permit.
+    NewsWithoutPermit,
+    /// News of a block that the peer has told of already.
+    NewsRepeated {
+        /// The block.
+        key: BlockKey,
+    },
+    /// The list of a block whose header the peer has not told, or not lately.
+    ListWithoutHeader,
+    /// A change of a permit that was not given yet.
+    ChangeOfNoPermit {
+        /// The permit.
+        permit: u64,
+    },
+    /// A header that is none.
+    MalformedHeader(LayoutError),
+    /// What the peer told or answered about a block proves to be false.
+    FalseBlock {
+        /// The block.
+        key: BlockKey,
+        /// What is false, and the numbers.
+        what: String,
+    },
+    /// The peer relayed a header that our user found to be invalid.
+    HeaderRejected {
+        /// The block.
+        key: BlockKey,
+    },
 }
 
 impl Rule {
@@ -143,6 +173,13 @@ impl Rule {
             Rule::SecondStream => "second_stream",
             Rule::StreamEnded(_) => "stream_ended",
             Rule::ChannelNotSupported => "channel_not_supported",
+            Rule::NewsWithoutPermit => "news_without_permit",
+            Rule::NewsRepeated { .. } => "news_repeated",
+            Rule::ListWithoutHeader => "list_without_header",
+            Rule::ChangeOfNoPermit { .. } => "change_of_no_permit",
+            Rule::MalformedHeader(_) => "malformed_header",
+            Rule::FalseBlock { .. } => "false_block",
+            Rule::HeaderRejected { .. } => "header_rejected",
         }
     }
 }
@@ -176,6 +213,13 @@ impl fmt::Display for Rule {
             Rule::StreamEnded(StreamEnd::Finished) => f.write_str("the stream was finished too early"),
             Rule::StreamEnded(StreamEnd::Reset) => f.write_str("the stream was reset"),
             Rule::ChannelNotSupported => f.write_str("the channel is not spoken here"),
+            Rule::NewsWithoutPermit => f.write_str("news of a block that was not permitted"),
+            Rule::NewsRepeated { key } => write!(f, "block {key} was told of before"),
+            Rule::ListWithoutHeader => f.write_str("the list of a block whose header was not told"),
+            Rule::ChangeOfNoPermit { permit } => write!(f, "permit {permit} was changed before it was given"),
+            Rule::MalformedHeader(error) => write!(f, "header: {error}"),
+            Rule::FalseBlock { key, what } => write!(f, "block {key}: {what}"),
+            Rule::HeaderRejected { key } => write!(f, "the header of block {key} is invalid"),
         }
     }
 }

@@ -43,10 +43,10 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// An idle connection is kept alive by one packet per interval: three may be lost before [`IDLE_TIMEOUT`].
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(6);
 
-/// Streams that a peer may have open at once: 1 for `Hello`, 6 channels (1 to 6), 10 requests (5 that are served, and as
+/// Streams that a peer may have open at once: 1 for `Hello`, 7 channels (1 to 6 and 17), 10 requests (5 that are served, and as
 /// many that it has reset while the resets are on their way) and 1 more that gets its named refusal, 5 staged ledgers in
 /// parts likewise, and 1 that is finished but whose last packets are not acknowledged yet.
-pub const MAX_PEER_STREAMS: u32 = 1 + 6 + 10 + 1 + 5 + 1;
+pub const MAX_PEER_STREAMS: u32 = 1 + 7 + 10 + 1 + 5 + 1;
 
 /// Credit of a connection whose peer has not been authenticated: a `Hello` and the small first messages behind it. All
 /// pending handshakes together: 256 x 64 KiB = 16 MiB.

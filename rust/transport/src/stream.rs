@@ -50,7 +50,7 @@ impl Priority {
         match (stream.role, stream.channel) {
             (Role::Puller, _) | (_, Channel::SignalingDiscovery | Channel::SignalingExchange) => Self::Control,
             (_, Channel::Transaction | Channel::Snark | Channel::SnarkJobCommitment) => Self::Info,
-            (_, Channel::BestTip) => Self::BestTip,
+            (_, Channel::BestTip | Channel::CompactBlock) => Self::BestTip,
             (_, Channel::Rpc | Channel::StreamingRpc | Channel::ExtensionRpc) => Self::Answer,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::message::{MAX_EXTENSION_BODY_LEN, MAX_EXTENSION_HEAD_LEN};
+use crate::message::{MAX_COMPACT_LEN, MAX_EXTENSION_BODY_LEN, MAX_EXTENSION_HEAD_LEN};
 
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
@@ -29,11 +29,13 @@ pub enum Channel {
     StreamingRpc = 8,
     /// Requests by name, of which the library knows nothing; only between nodes that announced it.
     ExtensionRpc = 16,
+    /// Blocks without the items that the receiver holds; only between nodes that announced it.
+    CompactBlock = 17,
 }
 
 impl Channel {
     /// Every channel, by rising id.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SignalingDiscovery,
         Self::SignalingExchange,
         Self::BestTip,
@@ -43,6 +45,7 @@ impl Channel {
         Self::Rpc,
         Self::StreamingRpc,
         Self::ExtensionRpc,
+        Self::CompactBlock,
     ];
 
     /// The number on the wire.
@@ -64,6 +67,7 @@ impl Channel {
             Self::Rpc => "rpc",
             Self::StreamingRpc => "rpc/streaming",
             Self::ExtensionRpc => "rpc/extension",
+            Self::CompactBlock => "block/compact",
         }
     }
 
@@ -79,6 +83,7 @@ impl Channel {
             Self::Rpc => 256 * MIB,
             Self::StreamingRpc => 16 * MIB,
             Self::ExtensionRpc => (MAX_EXTENSION_HEAD_LEN + MAX_EXTENSION_BODY_LEN) as u32,
+            Self::CompactBlock => MAX_COMPACT_LEN as u32,
         }
     }
 
@@ -155,7 +160,7 @@ mod tests {
             }
         }
         let known = (0..=u8::MAX).filter(|&id| Channel::try_from(id).is_ok());
-        assert_eq!(known.collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8, 16]);
+        assert_eq!(known.collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8, 16, 17]);
     }
 
     #[test]

@@ -216,16 +216,69 @@ impl FromStr for JobId {
     }
 }
 
-/// Our name of a block: BLAKE2b-256 of its bytes. Unlike the [`StateHash`] anyone who has the block can compute it. Text: 64
-/// hexadecimal digits.
+/// Our name of a block: BLAKE2b-256 of its header's bytes. Unlike the [`StateHash`] anyone who has the header can compute it.
+/// Text: 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockKey(pub [u8; 32]);
 
 impl BlockKey {
-    /// The key of the block with these bytes (its binprot form, nothing before or behind).
+    /// The key of the block whose header has these bytes (its binprot form, nothing before or behind).
     #[must_use]
-    pub fn of(block: &[u8]) -> Self {
-        Self(Blake2b::<U32>::digest(block).into())
+    pub fn of(header: &[u8]) -> Self {
+        Self(Blake2b::<U32>::digest(header).into())
+    }
+}
+
+impl Binprot for BlockKey {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        reader.array("block key").map(Self)
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.raw(&self.0);
+    }
+}
+
+/// The name of a transaction or a completed work within compact blocks: BLAKE2b-256 of all its bytes, as blocks carry it. (A
+/// [`TransactionHash`] does not commit to signatures and proofs.) Text: 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ItemId(pub [u8; 32]);
+
+impl fmt::Display for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Debug for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ItemId({self})")
+    }
+}
+
+/// The Merkle root over the ids of a block's items, with their number. Text: 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ItemsRoot(pub [u8; 32]);
+
+impl Binprot for ItemsRoot {
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        reader.array("items root").map(Self)
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.raw(&self.0);
+    }
+}
+
+impl fmt::Display for ItemsRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Debug for ItemsRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ItemsRoot({self})")
     }
 }
 

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use common::{AnyMessage, arbitrary, decode};
 use mina_p2p_wire::binprot::{self, Reader, Writer};
 use mina_p2p_wire::message::{
-    HELLO_MAX_LEN, MAX_COMMITMENT_LEN, MAX_GET_NEXT_LEN, MAX_SNARK_INFO_LEN, MAX_TRANSACTION_INFO_LEN,
-    MAX_WILL_SEND_LEN, PoolMessage,
+    BlockAnswer, BlockQuery, CompactMessage, HELLO_MAX_LEN, MAX_ANNOUNCEMENT_LEN, MAX_COMMITMENT_LEN,
+    MAX_COMPACT_PERMIT_LEN, MAX_GET_NEXT_LEN, MAX_SNARK_INFO_LEN, MAX_TRANSACTION_INFO_LEN, MAX_WILL_SEND_LEN,
+    PoolMessage,
 };
 use mina_p2p_wire::{Address, Channel, Host, PeerId};
 use proptest::prelude::*;
@@ -50,6 +51,8 @@ proptest! {
             AnyMessage::Transaction(message) => pool(message, MAX_TRANSACTION_INFO_LEN),
             AnyMessage::Snark(message) => pool(message, MAX_SNARK_INFO_LEN),
             AnyMessage::Commitment(message) => pool(message, MAX_COMMITMENT_LEN),
+            AnyMessage::Compact(CompactMessage::Permit { .. } | CompactMessage::Change { .. }) => MAX_COMPACT_PERMIT_LEN,
+            AnyMessage::Compact(CompactMessage::Announce(_)) => MAX_ANNOUNCEMENT_LEN,
             other => other.channel().unwrap().max_frame_len() as usize,
         };
         prop_assert!(message.encode().len() <= limit);
@@ -117,6 +120,61 @@ proptest! {
     }
 
     #[test]
+    fn queries_and_answers_about_blocks_survive_the_wire(query in arbitrary::block_query(), answer in arbitrary::block_answer()) {
+        let body = query.encode();
+        prop_assert!(body.len() <= BlockQuery::MAX_LEN);
+        prop_assert_eq!(BlockQuery::decode(query.method(), body), Some(Ok(query)));
+        let body = answer.encode();
+        prop_assert_eq!(BlockAnswer::decode(body), Ok(answer));
+    }
+
+    #[test]
+    fn a_query_or_an_answer_about_a_block_that_is_cut_off_is_refused(query in arbitrary::block_query(), answer in arbitrary::block_answer()) {
+        let body = query.encode();
+        for len in 0..body.len() {
+            let error = BlockQuery::decode(query.method(), body.slice(..len)).unwrap().unwrap_err();
+            prop_assert!(error.offset() <= len);
+        }
+        let body = answer.encode();
+        for len in 0..body.len() {
+            match (BlockAnswer::decode(body.slice(..len)), &answer) {
+                // Its end is opaque: that it is whole shows in its hash.
+                (Ok(BlockAnswer::Chunk(cut)), BlockAnswer::Chunk(chunk)) => prop_assert!(chunk.starts_with(&cut)),
+                (Ok(shorter), _) => prop_assert!(false, "{:?} of {:?}", shorter, answer),
+                (Err(error), _) => prop_assert!(error.offset() <= len),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_changed_in_a_query_or_an_answer_about_a_block_shows(
+        query in arbitrary::block_query(),
+        answer in arbitrary::block_answer(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut body = query.encode().to_vec();
+        let at_query = at.index(body.len());
+        body[at_query] = byte;
+        check_query(query.method(), body.into())?;
+        let mut body = answer.encode().to_vec();
+        let at_answer = at.index(body.len());
+        body[at_answer] = byte;
+        check_answer(body.into())?;
+    }
+
+    #[test]
+    fn any_bytes_are_a_query_or_an_answer_about_a_block_or_refused(
+        method in proptest::sample::select(BlockQuery::METHODS.to_vec()),
+        body in proptest::collection::vec(any::<u8>(), 0..300),
+        tag in 0..8_u8,
+    ) {
+        check_query(method, body.clone().into())?;
+        check_answer([&[tag][..], &body].concat().into())?;
+        check_answer(body.into())?;
+    }
+
+    #[test]
     fn addresses_survive_their_text(address in arbitrary::address()) {
         let text = address.to_string();
         prop_assert_eq!(text.parse::<Address>(), Ok(address.clone()), "{}", text);
@@ -179,6 +237,24 @@ fn check_decoding(place: Option<Channel>, body: Bytes) -> Result<(), TestCaseErr
             prop_assert!(error.offset() <= len, "{} of {}", error, len);
             prop_assert!(!error.to_string().is_empty());
         }
+    }
+    Ok(())
+}
+
+/// What is read is the one spelling of itself; a refusal says where.
+fn check_query(method: &str, body: Bytes) -> Result<(), TestCaseError> {
+    match BlockQuery::decode(method, body.clone()).unwrap() {
+        Ok(query) => prop_assert_eq!(query.encode(), body),
+        Err(error) => prop_assert!(error.offset() <= body.len(), "{} of {}", error, body.len()),
+    }
+    Ok(())
+}
+
+/// The same of answers.
+fn check_answer(body: Bytes) -> Result<(), TestCaseError> {
+    match BlockAnswer::decode(body.clone()) {
+        Ok(answer) => prop_assert_eq!(answer.encode(), body),
+        Err(error) => prop_assert!(error.offset() <= body.len(), "{} of {}", error, body.len()),
     }
     Ok(())
 }

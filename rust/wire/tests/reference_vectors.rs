@@ -278,7 +278,9 @@ fn constants() {
         assert_eq!(channel.label(), text(vector, "label"));
         assert_eq!(json!(channel.max_frame_len()), vector["max_msg_size"]);
     }
-    assert_eq!(list(&vectors, "channels").len() + 1, Channel::ALL.len());
+    // From 16 on they are ours.
+    let old = Channel::ALL.into_iter().filter(|channel| channel.id() < 16);
+    assert_eq!(list(&vectors, "channels").len(), old.count());
 }
 
 #[test]

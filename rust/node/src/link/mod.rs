@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use mina_p2p_protocol::relay::AskId;
 use mina_p2p_protocol::router::{ConnectionId, PROBE_TIMEOUT};
 use mina_p2p_protocol::{
     Answer, IncomingId, Output, Processed, Request, RequestFailure, RequestId, ResetReason, RespondError, Response,
@@ -28,6 +29,19 @@ use crate::{CommandError, lock};
 pub(crate) use self::streams::Driven;
 use self::streams::{Outbox, Writer};
 
+/// What a session is to do, for its link's main task.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// The user has taken an event.
+    Processed(Processed),
+    /// Permit news of a block.
+    PermitBlock { max_len: u32 },
+    /// Put a question of the relay's to the peer.
+    Ask { ask: AskId, request: Request },
+    /// Nobody waits for the answer to it any more.
+    CancelAsk(AskId),
+}
+
 /// A connection and its session.
 pub(crate) struct Link {
     pub(crate) id: ConnectionId,
@@ -37,7 +51,7 @@ pub(crate) struct Link {
     /// The address that we dialed, if we did.
     pub(crate) dialed: Option<Address>,
     pub(crate) since: Time,
-    credits: Mutex<Vec<Processed>>,
+    orders: Mutex<Vec<Order>>,
     probes: Mutex<Vec<(RequestId, oneshot::Sender<bool>)>>,
     wake: Notify,
     /// Notified when a writer has ended: nothing is left to be written to its stream.
@@ -62,7 +76,7 @@ impl Link {
             driven: Mutex::new(Driven::new(session)),
             dialed,
             since,
-            credits: Mutex::default(),
+            orders: Mutex::default(),
             probes: Mutex::default(),
             wake: Notify::new(),
             written: Notify::new(),
@@ -81,7 +95,12 @@ impl Link {
 
     /// The user has taken an event.
     pub(crate) fn credit(&self, processed: Processed) {
-        lock(&self.credits).push(processed);
+        self.order(Order::Processed(processed));
+    }
+
+    /// Orders are carried out in the order in which they are given.
+    pub(crate) fn order(&self, order: Order) {
+        lock(&self.orders).push(order);
         self.wake.notify_one();
     }
 
@@ -208,7 +227,7 @@ impl Link {
         core.events.push_event(Event::PeerDisconnected { peer: self.peer, reason });
     }
 
-    /// Timeouts, credits and changes of the pools.
+    /// Timeouts, orders and changes of the pools.
     async fn attend(self: &Arc<Link>, core: &Arc<Core>) {
         loop {
             let timeout = self.driven().timeout;
@@ -217,11 +236,13 @@ impl Link {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep_until(at.unwrap_or_else(tokio::time::Instant::now)), if at.is_some() => {}
             }
-            let credits = std::mem::take(&mut *lock(&self.credits));
+            let orders = std::mem::take(&mut *lock(&self.orders));
             let mut driven = self.driven();
             let now = core.now();
-            for processed in credits {
-                driven.session.processed(now, processed);
+            for order in orders {
+                if let Some(ask) = driven.carry_out(now, order) {
+                    core.relay(|relay, pools| relay.answered(now, ask, Err(RequestFailure::Dropped), pools));
+                }
             }
             if driven.timeout.is_some_and(|at| at <= now) {
                 driven.timeout = None;
@@ -404,6 +425,7 @@ impl Link {
             // The user has been told that the peer is gone: nothing of it may follow.
             return;
         }
+        core.answer_waiting(driven);
         core.pump(&mut driven.session);
         loop {
             match driven.session.poll_output() {
@@ -473,6 +495,9 @@ impl Link {
                 }
             }
             link.written.notify_waiters();
+            if !link.driven().queries.is_empty() {
+                link.wake();
+            }
         });
     }
 

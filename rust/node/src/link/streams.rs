@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use mina_p2p_protocol::{IncomingId, RequestId, Session, Time};
+use mina_p2p_protocol::relay::AskId;
+use mina_p2p_protocol::{IncomingId, IncomingRequest, RequestId, Session, Time};
 use mina_p2p_transport::{Reservation, SendStream};
 use mina_p2p_wire::{Frame, StreamId};
 use tokio::task::AbortHandle;
+
+use super::Order;
 
 /// What a link's mutex guards.
 #[derive(Debug)]
@@ -14,8 +17,15 @@ pub(crate) struct Driven {
     pub(super) streams: BTreeMap<StreamId, Outbox>,
     /// The user's requests that have not ended.
     pub(crate) requests: BTreeSet<RequestId>,
+    /// The relay's requests that have not ended.
+    pub(crate) asks: BTreeMap<RequestId, AskId>,
     /// The peer's requests that the user was told of and has not answered.
     pub(crate) incoming: BTreeSet<IncomingId>,
+    /// The peer's questions about blocks that wait until it has taken the answer to the one before: each is copied, so that one
+    /// who reads nothing would have us hold as many as it may have streams.
+    pub(crate) queries: VecDeque<(IncomingId, IncomingRequest)>,
+    /// The stream of that answer.
+    answering: Option<StreamId>,
     pub(super) timeout: Option<Time>,
     /// The user has been told of the end.
     pub(super) ended: bool,
@@ -27,10 +37,44 @@ impl Driven {
             session,
             streams: BTreeMap::new(),
             requests: BTreeSet::new(),
+            asks: BTreeMap::new(),
             incoming: BTreeSet::new(),
+            queries: VecDeque::new(),
+            answering: None,
             timeout: None,
             ended: false,
         }
+    }
+
+    /// Does what was ordered. Answers a question of the relay's that cannot be put.
+    pub(super) fn carry_out(&mut self, now: Time, order: Order) -> Option<AskId> {
+        match order {
+            Order::Processed(processed) => self.session.processed(now, processed),
+            Order::PermitBlock { max_len } => self.session.permit_block(now, max_len),
+            Order::Ask { ask, request } => match self.session.request(now, request) {
+                Ok(id) => drop(self.asks.insert(id, ask)),
+                Err(_) => return Some(ask),
+            },
+            Order::CancelAsk(ask) => {
+                let asked = self.asks.iter().find(|(_, asked)| **asked == ask).map(|(id, _)| *id);
+                if let Some(id) = asked {
+                    self.asks.remove(&id);
+                    self.session.cancel(now, id);
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether an answer about a block is not written yet.
+    pub(crate) fn is_answering(&self) -> bool {
+        let outbox = self.answering.and_then(|stream| self.streams.get(&stream));
+        outbox.is_some_and(|outbox| !matches!(outbox.writer, Writer::Done))
+    }
+
+    /// A question about a block is being answered.
+    pub(crate) fn answers(&mut self, incoming: IncomingId) {
+        self.answering = self.session.request_stream(incoming);
     }
 
     /// Tells whether the reader of a stream is inside a frame's body.

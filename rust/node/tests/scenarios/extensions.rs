@@ -48,7 +48,10 @@ fn a_method_is_served_by_the_user() {
     let argument = Bytes::from(vec![7; MAX_QUERY as usize]);
     let id = a.ask(b.id(), call(NAME, 1, argument.clone()));
     let (responder, asked) = b.asked();
-    assert_eq!(asked, IncomingRequest::Extension { name: NAME.to_owned(), version: 1, body: argument });
+    assert_eq!(
+        asked,
+        IncomingRequest::Extension { name: NAME.to_owned(), version: 1, body: argument, max_answer: 32 << 20 }
+    );
     b.node.respond(responder, Response::Extension(Ok(Bytes::from_static(b"answer")))).unwrap();
     assert_eq!(outcome(&mut a, id), Ok(Bytes::from_static(b"answer")));
 

@@ -7,6 +7,7 @@ mod bad_scene;
 mod blocks;
 mod closing;
 mod common;
+mod compact;
 mod crossed;
 mod dials;
 mod extensions;

@@ -1,5 +1,5 @@
 //! Every decision that spans peers: who may connect, which of two connections survives, whom to dial and when, who
-//! is banned, whom a tip is offered to, whom to ask for an item.
+//! is banned, whom a tip is offered to, whom to ask for an item; and, in [`crate::relay`], how blocks travel.
 //!
 //! Sans-I/O: the node reports what happened and executes what is answered. Time comes in as an argument and jitter from
 //! a seed, so the same calls give the same answers.
@@ -30,6 +30,7 @@ use mina_p2p_wire::message::BlockKey;
 use mina_p2p_wire::{Address, PeerId};
 
 use crate::Time;
+use crate::relay::{Relay, RelayConfig};
 
 pub use self::bans::{BANS_MAX, Bans};
 pub use self::dials::{BACKOFF_MAX, BACKOFF_MIN, DialId};
@@ -131,6 +132,8 @@ pub struct RouterConfig {
     pub slots: SlotLimits,
     /// Peers that are dialed again whenever they are not connected.
     pub initial_peers: Vec<Address>,
+    /// How compact blocks are pulled.
+    pub relay: RelayConfig,
     /// Seeds the jitter of redials. Give each node another, so that a network does not redial in step.
     pub seed: u64,
 }
@@ -153,6 +156,9 @@ pub struct Router {
     bans: Bans,
     dials: Dials,
     offers: Offers,
+    /// What is done with blocks that travel compactly. Connections that speak them are told to it, and their ends, by the
+    /// node.
+    pub relay: Relay,
     next_id: u64,
 }
 
@@ -166,6 +172,7 @@ impl Router {
             bans: Bans::default(),
             dials: Dials::new(config.own, config.initial_peers, config.seed, now),
             offers: Offers::default(),
+            relay: Relay::new(config.relay),
             next_id: 0,
         }
     }
@@ -324,6 +331,11 @@ impl Router {
     /// The connection to a peer.
     pub fn connection(&self, peer: PeerId) -> Option<ConnectionId> {
         self.links.get(&peer).map(|link| link.id)
+    }
+
+    /// Who opened a connection, as long as it is the peer's.
+    pub fn dialer(&self, peer: PeerId, id: ConnectionId) -> Option<Dialer> {
+        self.links.get(&peer).filter(|link| link.id == id).map(|link| link.dialer)
     }
 
     /// All connected peers, in the order of their ids.

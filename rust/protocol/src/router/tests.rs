@@ -27,6 +27,7 @@ fn router_of(own: u8, initial: &[u8]) -> Router {
         own: peer(own),
         slots: SlotLimits::default(),
         initial_peers: initial.iter().map(|n| address(*n)).collect(),
+        relay: Default::default(),
         seed: 7,
     };
     Router::new(config, Time::ZERO)
@@ -229,6 +230,7 @@ fn dials_count_against_the_slots_until_they_end() {
         own: peer(200),
         slots: SlotLimits { peers: 2, ..SlotLimits::default() },
         initial_peers: Vec::new(),
+        relay: Default::default(),
         seed: 0,
     };
     let mut router = Router::new(config, Time::ZERO);
@@ -249,6 +251,7 @@ fn a_connection_stays_when_the_crossed_one_that_would_replace_it_finds_no_slot()
         own: peer(1),
         slots: SlotLimits { inbound: 0, ..SlotLimits::default() },
         initial_peers: vec![address(2)],
+        relay: Default::default(),
         seed: 0,
     };
     let mut router = Router::new(config, Time::ZERO);

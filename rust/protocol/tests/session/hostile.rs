@@ -68,6 +68,7 @@ impl Siege {
                     Event::Request { id, request } => self.incoming.push((id, request)),
                     Event::RequestCancelled { id, .. } => self.incoming.retain(|(known, _)| *known != id),
                     Event::Response { id, .. } => self.requests.retain(|known| *known != id),
+                    Event::BlockNews { .. } => {}
                 },
                 Output::Transmit(_) | Output::Reset { .. } => {}
                 Output::Timeout { at, .. } => {

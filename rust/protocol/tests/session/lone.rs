@@ -43,6 +43,8 @@ pub(crate) fn config(peer: Peer) -> SessionConfig {
         lanes: peer.lanes(),
         limits: things::small_limits(),
         extension_rpcs: vec![ExtensionService { name: "echo".to_owned(), version: 1, max_query: 64, cost: 10 }],
+        own_capabilities: Capabilities::empty(),
+        seed: 7,
     }
 }
 

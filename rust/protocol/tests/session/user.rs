@@ -231,6 +231,8 @@ impl User {
                     }
                 }
             }
+            // Compact blocks are not spoken here; `relay` tests them.
+            Event::BlockNews { .. } => panic!("news of a block where compact blocks are not spoken"),
             Event::StagedLedgerPart { id, index, .. } => {
                 taken.processed = Some(Processed::StagedLedgerPart(id));
                 // Unless it was cancelled after the part had come.

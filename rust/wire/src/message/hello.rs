@@ -41,6 +41,8 @@ impl Capabilities {
     pub const POOLS_UNGATED: Self = Self(1);
     /// Answers on the extension channel.
     pub const EXTENSION_RPC: Self = Self(1 << 1);
+    /// Sends and takes compact blocks, and answers what is asked about them. Needs [`Self::EXTENSION_RPC`].
+    pub const COMPACT_BLOCKS: Self = Self(1 << 2);
 
     /// None.
     #[must_use]

@@ -4,6 +4,7 @@
 //! proofs stay opaque: slices of the frame that they came in.
 
 mod best_tip;
+mod compact;
 mod extension_rpc;
 mod hello;
 mod pool;
@@ -17,8 +18,14 @@ use bytes::Bytes;
 
 use crate::binprot::Writer;
 pub use crate::frame::Frame;
-pub use crate::hash::{BlockKey, CompressedPublicKey, JobId, LedgerHash, StateHash, TransactionHash};
+pub use crate::hash::{
+    BlockKey, CompressedPublicKey, ItemId, ItemsRoot, JobId, LedgerHash, StateHash, TransactionHash,
+};
 pub use best_tip::{BestTipMessage, MAX_BEST_TIP_LEN, MAX_BLOCK_LEN, previous_state_hash};
+pub use compact::{
+    Announcement, BlockAnswer, BlockQuery, CompactMessage, ItemList, MAX_ANNOUNCEMENT_LEN, MAX_COMPACT_ITEMS,
+    MAX_COMPACT_LEN, MAX_COMPACT_PERMIT_LEN, MAX_HEADER_LEN, MAX_ITEM_LEN, SHORT_ID_LEN, ShortId,
+};
 pub use extension_rpc::{
     ExtensionError, ExtensionMessage, ExtensionName, InvalidExtensionName, MAX_EXTENSION_BODY_LEN,
     MAX_EXTENSION_ERROR_LEN, MAX_EXTENSION_HEAD_LEN, MAX_EXTENSION_NAME_LEN, MAX_EXTENSION_RESPONSE_HEAD_LEN,

@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 use mina_p2p_wire::message::{
-    BestTipMessage, Capabilities, ExtensionError, ExtensionMessage, Hello, LedgerQuery, MAX_AGENT_LEN,
+    Announcement, BestTipMessage, BlockAnswer, BlockQuery, Capabilities, CompactMessage, ExtensionError,
+    ExtensionMessage, Hello, ItemId, ItemList, ItemsRoot, LedgerQuery, MAX_AGENT_LEN, MAX_COMPACT_ITEMS,
     MAX_LISTEN_ADDRESSES, MerkleAddress, PoolMessage, RpcMessage, RpcRequest, RpcResponse, SignalingDiscoveryMessage,
     SignalingExchangeMessage, SnarkInfo, SnarkJobCommitment, StagedLedgerPart, StagedLedgerPartKind,
     StreamingRpcMessage, TransactionInfo,
 };
 use mina_p2p_wire::{
-    Address, ChainId, CompressedPublicKey, Host, JobId, LedgerHash, PeerId, PublicKey, SecretKey, Signaling, StateHash,
-    TransactionHash,
+    Address, BlockKey, ChainId, CompressedPublicKey, Host, JobId, LedgerHash, PeerId, PublicKey, SecretKey, Signaling,
+    StateHash, TransactionHash,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -212,6 +213,71 @@ fn exchange() -> impl Strategy<Value = SignalingExchangeMessage> {
     ]
 }
 
+/// A short id, or the item itself, for each place; enough places for gaps of two encoded lengths.
+fn item_list() -> impl Strategy<Value = ItemList> {
+    let item = prop_oneof![9 => any::<[u8; 6]>().prop_map(Ok), 1 => payload().prop_map(Err)];
+    (any::<([u8; 8], [u8; 32])>(), payload(), vec(item, 0..200)).prop_map(|((nonce, root), skeleton, items)| {
+        let mut list =
+            ItemList { nonce, root: ItemsRoot(root), skeleton, short_ids: Vec::new(), prefilled: Vec::new() };
+        for (place, item) in (0..).zip(items) {
+            match item {
+                Ok(id) => list.short_ids.push(id),
+                Err(item) => list.prefilled.push((place, item)),
+            }
+        }
+        list
+    })
+}
+
+fn compact() -> impl Strategy<Value = CompactMessage> {
+    use CompactMessage as M;
+    let hash = any::<[u8; 32]>;
+    let announcement = (hash(), number32(), option::of(hash()), option::of(hash()));
+    prop_oneof![
+        number32().prop_map(|max_len| M::Permit { max_len }),
+        (number(), number32()).prop_map(|(permit, max_len)| M::Change { permit, max_len }),
+        announcement.prop_map(|(key, height, state_hash, root)| M::Announce(Announcement {
+            key: BlockKey(key),
+            height,
+            state_hash: state_hash.map(StateHash),
+            root: root.map(ItemsRoot),
+        })),
+        payload().prop_map(M::Header),
+        (hash(), item_list()).prop_map(|(key, list)| M::List { key: BlockKey(key), list }),
+        (payload(), item_list()).prop_map(|(header, list)| M::Compact { header, list }),
+    ]
+}
+
+/// Any query about a block.
+pub(crate) fn block_query() -> impl Strategy<Value = BlockQuery> {
+    let hash = any::<[u8; 32]>;
+    let places = proptest::collection::btree_set(0..MAX_COMPACT_ITEMS as u32, 1..40);
+    prop_oneof![
+        (hash(), any::<bool>()).prop_map(|(key, with_header)| BlockQuery::Compact { key: BlockKey(key), with_header }),
+        (hash(), hash(), places).prop_map(|(key, root, places)| BlockQuery::Items {
+            key: BlockKey(key),
+            root: ItemsRoot(root),
+            places: places.into_iter().collect(),
+        }),
+        (hash(), hash()).prop_map(|(key, root)| BlockQuery::Ids { key: BlockKey(key), root: ItemsRoot(root) }),
+        (hash(), number32()).prop_map(|(key, index)| BlockQuery::Chunk { key: BlockKey(key), index }),
+    ]
+}
+
+/// Any answer to one.
+pub(crate) fn block_answer() -> impl Strategy<Value = BlockAnswer> {
+    let hashes = || vec(any::<[u8; 32]>(), 0..20);
+    prop_oneof![
+        Just(BlockAnswer::NotHere),
+        Just(BlockAnswer::OtherRoot),
+        payload().prop_map(BlockAnswer::Header),
+        (option::of(payload()), item_list()).prop_map(|(header, list)| BlockAnswer::Compact { header, list }),
+        (vec(payload(), 0..20), hashes()).prop_map(|(items, proof)| BlockAnswer::Items { items, proof }),
+        hashes().prop_map(|ids| BlockAnswer::Ids(ids.into_iter().map(ItemId).collect())),
+        payload().prop_map(BlockAnswer::Chunk),
+    ]
+}
+
 /// Any message of any channel.
 pub(crate) fn message() -> impl Strategy<Value = AnyMessage> {
     let best_tip = prop_oneof![Just(BestTipMessage::GetNext), payload().prop_map(BestTipMessage::BestTip)];
@@ -236,5 +302,6 @@ pub(crate) fn message() -> impl Strategy<Value = AnyMessage> {
         rpc.prop_map(AnyMessage::Rpc),
         streaming.prop_map(AnyMessage::StreamingRpc),
         extension().prop_map(AnyMessage::Extension),
+        compact().prop_map(AnyMessage::Compact),
     ]
 }

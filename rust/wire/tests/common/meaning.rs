@@ -1,9 +1,9 @@
 //! The meaning of a message as JSON, in the form that the existing node prints it; ours in the same manner.
 
 use mina_p2p_wire::message::{
-    CommitmentMessage, ExtensionError, ExtensionMessage, Hello, LedgerQuery, MerkleAddress, RpcKind, RpcMessage,
-    RpcRequest, RpcResponse, SignalingDiscoveryMessage, SignalingExchangeMessage, SnarkMessage, StagedLedgerPartKind,
-    StreamingRpcMessage, TransactionMessage,
+    BlockAnswer, BlockQuery, CommitmentMessage, CompactMessage, ExtensionError, ExtensionMessage, Hello, ItemList,
+    LedgerQuery, MerkleAddress, RpcKind, RpcMessage, RpcRequest, RpcResponse, SignalingDiscoveryMessage,
+    SignalingExchangeMessage, SnarkMessage, StagedLedgerPartKind, StreamingRpcMessage, TransactionMessage,
 };
 use serde_json::{Value, json};
 
@@ -35,6 +35,7 @@ impl AnyMessage {
             Self::Rpc(message) => json!({ "Rpc": rpc(message) }),
             Self::StreamingRpc(message) => json!({ "StreamingRpc": streaming(message) }),
             Self::Extension(message) => json!({ "ExtensionRpc": extension(message) }),
+            Self::Compact(message) => json!({ "CompactBlock": compact(message) }),
         }
     }
 }
@@ -231,5 +232,63 @@ fn extension(message: &ExtensionMessage) -> Value {
             };
             json!({ "Response": [id, result] })
         }
+    }
+}
+
+fn compact(message: &CompactMessage) -> Value {
+    match message {
+        CompactMessage::Permit { max_len } => json!({ "Permit": { "max_len": max_len } }),
+        CompactMessage::Change { permit, max_len } => json!({ "Change": { "permit": permit, "max_len": max_len } }),
+        CompactMessage::Announce(block) => json!({ "Announce": {
+            "key": block.key.to_string(),
+            "height": block.height,
+            "state_hash": block.state_hash.map(|hash| hash.to_string()),
+            "root": block.root.map(|root| root.to_string()),
+        } }),
+        CompactMessage::Header(header) => json!({ "Header": opaque(header) }),
+        CompactMessage::List { key, list } => json!({ "List": { "key": key.to_string(), "list": item_list(list) } }),
+        CompactMessage::Compact { header, list } => {
+            json!({ "Compact": { "header": opaque(header), "list": item_list(list) } })
+        }
+    }
+}
+
+fn item_list(list: &ItemList) -> Value {
+    let prefilled = list.prefilled.iter().map(|(place, item)| json!([place, opaque(item)]));
+    json!({
+        "nonce": hex(&list.nonce),
+        "root": list.root.to_string(),
+        "skeleton": opaque(&list.skeleton),
+        "short_ids": list.short_ids.iter().map(|id| hex(id)).collect::<Vec<_>>(),
+        "prefilled": prefilled.collect::<Vec<_>>(),
+    })
+}
+
+pub(crate) fn block_query(query: &BlockQuery) -> Value {
+    let key = query.key().to_string();
+    match query {
+        BlockQuery::Compact { with_header, .. } => json!({ "key": key, "with_header": with_header }),
+        BlockQuery::Items { root, places, .. } => json!({ "key": key, "root": root.to_string(), "places": places }),
+        BlockQuery::Ids { root, .. } => json!({ "key": key, "root": root.to_string() }),
+        BlockQuery::Chunk { index, .. } => json!({ "key": key, "index": index }),
+    }
+}
+
+pub(crate) fn block_answer(answer: &BlockAnswer) -> Value {
+    let hashes = |hashes: &[[u8; 32]]| hashes.iter().map(|hash| hex(hash)).collect::<Vec<_>>();
+    match answer {
+        BlockAnswer::NotHere => json!("NotHere"),
+        BlockAnswer::OtherRoot => json!("OtherRoot"),
+        BlockAnswer::Header(header) => json!({ "Header": opaque(header) }),
+        BlockAnswer::Compact { header, list } => json!({ "Compact": {
+            "header": header.as_deref().map(opaque),
+            "list": item_list(list),
+        } }),
+        BlockAnswer::Items { items, proof } => json!({ "Items": {
+            "items": items.iter().map(|item| opaque(item)).collect::<Vec<_>>(),
+            "proof": hashes(proof),
+        } }),
+        BlockAnswer::Ids(ids) => json!({ "Ids": ids.iter().map(ToString::to_string).collect::<Vec<_>>() }),
+        BlockAnswer::Chunk(chunk) => json!({ "Chunk": opaque(chunk) }),
     }
 }

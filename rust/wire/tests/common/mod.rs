@@ -12,7 +12,7 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 use mina_p2p_wire::message::{
-    BestTipMessage, CommitmentMessage, ExtensionMessage, Hello, RpcMessage, SignalingDiscoveryMessage,
+    BestTipMessage, CommitmentMessage, CompactMessage, ExtensionMessage, Hello, RpcMessage, SignalingDiscoveryMessage,
     SignalingExchangeMessage, SnarkMessage, StreamingRpcMessage, TransactionMessage,
 };
 use mina_p2p_wire::{Channel, DecodeError, Decoded, Frame};
@@ -31,6 +31,7 @@ pub(crate) enum AnyMessage {
     Rpc(RpcMessage),
     StreamingRpc(StreamingRpcMessage),
     Extension(ExtensionMessage),
+    Compact(CompactMessage),
 }
 
 fn map<T>(decoded: Decoded<T>, wrap: impl FnOnce(T) -> AnyMessage) -> Decoded<AnyMessage> {
@@ -51,6 +52,7 @@ pub(crate) fn decode(channel: Option<Channel>, body: Bytes) -> Result<Decoded<An
         Some(Channel::Rpc) => map(RpcMessage::decode(body)?, Any::Rpc),
         Some(Channel::StreamingRpc) => map(StreamingRpcMessage::decode(body)?, Any::StreamingRpc),
         Some(Channel::ExtensionRpc) => map(ExtensionMessage::decode(body)?, Any::Extension),
+        Some(Channel::CompactBlock) => map(CompactMessage::decode(body)?, Any::Compact),
     })
 }
 
@@ -67,6 +69,7 @@ impl AnyMessage {
             Self::Rpc(message) => message.encode(),
             Self::StreamingRpc(message) => message.encode(),
             Self::Extension(message) => message.encode(),
+            Self::Compact(message) => message.encode(),
         }
     }
 
@@ -82,6 +85,7 @@ impl AnyMessage {
             Self::Rpc(_) => Channel::Rpc,
             Self::StreamingRpc(_) => Channel::StreamingRpc,
             Self::Extension(_) => Channel::ExtensionRpc,
+            Self::Compact(_) => Channel::CompactBlock,
         })
     }
 }

@@ -15,7 +15,7 @@ use mina_p2p_wire::{
 use serde_json::{Value, json};
 
 use super::common::{AnyMessage, hex, unhex};
-use super::outcome;
+use super::{compact, outcome};
 
 /// Every file's name and content.
 pub(crate) fn files() -> Vec<(&'static str, Value)> {
@@ -26,6 +26,7 @@ pub(crate) fn files() -> Vec<(&'static str, Value)> {
         ("channels.json", channels()),
         ("messages.json", messages()),
         ("odd_bodies.json", odd_bodies()),
+        ("block_rpcs.json", compact::block_rpcs()),
     ]
 }
 
@@ -248,6 +249,13 @@ fn limits() -> Value {
         "extension_body": message::MAX_EXTENSION_BODY_LEN,
         "extension_request_head": message::MAX_EXTENSION_HEAD_LEN,
         "extension_response_head": message::MAX_EXTENSION_RESPONSE_HEAD_LEN,
+        "compact_permit": message::MAX_COMPACT_PERMIT_LEN,
+        "compact_announcement": message::MAX_ANNOUNCEMENT_LEN,
+        "compact_message": message::MAX_COMPACT_LEN,
+        "compact_items": message::MAX_COMPACT_ITEMS,
+        "compact_item": message::MAX_ITEM_LEN,
+        "block_header": message::MAX_HEADER_LEN,
+        "block_query": message::BlockQuery::MAX_LEN,
         "hello": message::HELLO_MAX_LEN,
         "hello_agent": message::MAX_AGENT_LEN,
         "hello_addresses": message::MAX_LISTEN_ADDRESSES,
@@ -255,7 +263,7 @@ fn limits() -> Value {
     })
 }
 
-fn pattern<const N: usize>(step: u8) -> [u8; N] {
+pub(crate) fn pattern<const N: usize>(step: u8) -> [u8; N] {
     std::array::from_fn(|i| (i as u8).wrapping_mul(step))
 }
 
@@ -263,7 +271,7 @@ fn account() -> CompressedPublicKey {
     CompressedPublicKey { x: pattern(3), is_odd: true }
 }
 
-fn payload() -> Bytes {
+pub(crate) fn payload() -> Bytes {
     Bytes::from_static(b"opaque")
 }
 
@@ -274,6 +282,7 @@ fn corpus() -> Vec<(&'static str, AnyMessage)> {
     all.extend(pools());
     all.extend(rpcs());
     all.extend(extensions());
+    all.extend(compact::messages());
     all
 }
 
@@ -287,7 +296,7 @@ fn hellos() -> Vec<(&'static str, AnyMessage)> {
         identity_signature: None,
     };
     let usual = Hello {
-        capabilities: Capabilities::POOLS_UNGATED | Capabilities::EXTENSION_RPC,
+        capabilities: Capabilities::POOLS_UNGATED | Capabilities::EXTENSION_RPC | Capabilities::COMPACT_BLOCKS,
         listen_addresses: all_addresses().split_off(10),
         agent: "mina-p2p/0.1.0".to_owned(),
         ..least.clone()
@@ -532,6 +541,7 @@ fn odd_bodies() -> Value {
     ];
     let bodies = bodies
         .into_iter()
+        .chain(compact::odd_bodies())
         .map(|(name, channel, body)| (name, Some(channel), body))
         .chain(hellos.into_iter().map(|(name, body)| (name, None, body)))
         .map(|(name, channel, body)| {

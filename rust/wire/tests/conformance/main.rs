@@ -11,19 +11,22 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod compact;
 mod corpus;
 
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use common::meaning::{block_answer, block_query};
 use common::{bytes, decode, hex, list, read_json, repository, text};
 use mina_p2p_wire::binprot::{self, Reader, Writer};
+use mina_p2p_wire::message::{BlockAnswer, BlockQuery};
 use mina_p2p_wire::{Address, Channel, DecodeError, PeerId, PublicKey, SecretKey, frame};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 over the files in the order of [`corpus::files`], each preceded by its name.
-const PINNED: &str = "b45ce5c3a34130a457ec85eb80e1b2245cf08c643ea101c46201ea41e0ed4978";
+const PINNED: &str = "02c2211271ad2dae0f84f77c8c3a41a751dfb9c3f5858a2e4eaee9e0b50fddf6";
 
 fn folder() -> PathBuf {
     repository().join("tests/vectors")
@@ -187,11 +190,12 @@ fn outcome(channel: Option<Channel>, body: Bytes) -> Value {
             "canonical": decoded.canonical,
             "trailing": decoded.trailing,
         } }),
-        Err(error) => json!({ "refused": {
-            "error": error_name(&error),
-            "offset": error.offset(),
-        } }),
+        Err(error) => json!({ "refused": refusal(&error) }),
     }
+}
+
+fn refusal(error: &DecodeError) -> Value {
+    json!({ "error": error_name(error), "offset": error.offset() })
 }
 
 #[test]
@@ -200,6 +204,31 @@ fn odd_bodies() {
     for vector in list(&vectors, "bodies") {
         let outcome = outcome(channel(vector), bytes(vector, "body_hex"));
         assert_eq!(outcome, vector["outcome"], "{vector}");
+    }
+}
+
+#[test]
+fn queries_and_answers_about_blocks() {
+    let vectors = load("block_rpcs.json");
+    for vector in list(&vectors, "queries") {
+        let body = bytes(vector, "hex");
+        let query = BlockQuery::decode(text(vector, "name"), body.clone()).unwrap().unwrap();
+        assert_eq!(block_query(&query), vector["meaning"], "{vector}");
+        assert_eq!(query.encode(), body, "{vector}");
+    }
+    for vector in list(&vectors, "answers") {
+        let body = bytes(vector, "hex");
+        let answer = BlockAnswer::decode(body.clone()).unwrap();
+        assert_eq!(block_answer(&answer), vector["meaning"], "{vector}");
+        assert_eq!(answer.encode(), body, "{vector}");
+    }
+    for vector in list(&vectors, "refused_queries") {
+        let error = BlockQuery::decode(text(vector, "name"), bytes(vector, "hex")).unwrap().unwrap_err();
+        assert_eq!(refusal(&error), vector["refused"], "{vector}");
+    }
+    for vector in list(&vectors, "refused_answers") {
+        let error = BlockAnswer::decode(bytes(vector, "hex")).unwrap_err();
+        assert_eq!(refusal(&error), vector["refused"], "{vector}");
     }
 }
 
