@@ -678,7 +678,8 @@ module Event : sig
             Answer within 30 s with {!accept_header} if the header is valid, or
             with {!ignore_block} or {!reject_block}; no answer counts as
             {!ignore_block}. It comes once for each block that peers with
-            compact blocks tell of, before its {!Block}. *)
+            compact blocks tell of, before its {!Block}. The body of a block
+            above 4 MiB is only fetched once its header is accepted. *)
     | Block of {
         peer : Peer_id.t;  (** Who told of it first. *)
         key : Block_key.t;
@@ -691,7 +692,9 @@ module Event : sig
             yet, the block is answered now, within 30 s: {!accept_block},
             {!ignore_block} or {!reject_block}. *)
     | Block_failed of { key : Block_key.t; reason : Block_failure.t }
-        (** The body of a {!Header}'s block could not be had. *)
+        (** The body of a {!Header}'s block could not be had. If the header has
+            not been answered yet, it still is to be, with {!ignore_block} or
+            {!reject_block}: its peer may tell of the next block then. *)
     | Transaction of { peer : Peer_id.t; info : Transaction_info.t }
         (** A peer has a transaction that this node's pool lacks: see
             {!fetch_transaction}. *)

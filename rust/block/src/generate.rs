@@ -8,7 +8,7 @@ use mina_p2p_wire::StateHash;
 use mina_p2p_wire::binprot::Writer;
 
 use crate::format::{BERKELEY, Mark, ONE, Shape, TWO};
-use crate::{BodyParams, BodyReference, Header, body_reference};
+use crate::{BodyParams, BodyReference, Header, ItemForm, body_reference, check_item};
 
 /// What a block has. [`Recipe::default`] is an empty block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +182,27 @@ pub fn work(seed: u64) -> Bytes {
     let mut filler = Filler::new(seed, None);
     filler.fill(&BERKELEY.work);
     filler.finish().into()
+}
+
+/// A signed command of `len` bytes, 128 KiB or more: its memo is longer than any node would take, which its form allows.
+#[must_use]
+pub fn long_command(len: usize) -> Bytes {
+    const MEMO: u8 = 34;
+    let command = command(1);
+    let with_memo = |at: usize, memo: usize| -> Option<Vec<u8>> {
+        let mut long = command.get(..at)?.to_vec();
+        long.push(0xfd);
+        long.extend_from_slice(&u32::try_from(memo).ok()?.to_le_bytes());
+        long.resize(long.len() + memo, 7);
+        long.extend_from_slice(command.get(at + 1 + usize::from(MEMO)..)?);
+        Some(long)
+    };
+    let of_len = |at: usize| {
+        let beside = with_memo(at, 0)?.len();
+        with_memo(at, len.checked_sub(beside)?).filter(|long| check_item(ItemForm::Command, long).is_ok())
+    };
+    let lengths = (0..command.len()).filter(|at| command.get(*at) == Some(&MEMO));
+    lengths.filter_map(of_len).next().unwrap_or_default().into()
 }
 
 /// An integer below 128 in every spelling that is longer than needed. The existing node takes all of them for the same.

@@ -7,10 +7,9 @@ mod rebuilding;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use mina_p2p_block::generate::{block_of_commands, command};
+use mina_p2p_block::generate::{block_of_commands, command, long_command};
 use mina_p2p_block::{
-    ItemForm, KnownBlock, Layout, LayoutError, NotKnown, ShortIdKey, check_item, compact, compact_with_bits, holes,
-    item_id,
+    KnownBlock, Layout, LayoutError, NotKnown, ShortIdKey, compact, compact_with_bits, holes, item_id,
 };
 use mina_p2p_wire::message::{BlockAnswer, CompactMessage, ItemList, MAX_BLOCK_LEN, MAX_COMPACT_ITEMS, MAX_ITEM_LEN};
 use rebuilding::{Numbers, blocks, generated};
@@ -126,28 +125,10 @@ fn the_same_arguments_give_the_same_list() {
     }
 }
 
-/// A signed command of this length: its memo is longer than any node would take, which its form allows.
-fn command_of_len(len: usize) -> Bytes {
-    const MEMO: usize = 34;
-    let command = command(1);
-    let with_memo = |at: usize, memo: usize| {
-        let head = [&command[..at], &[0xfd], &u32::try_from(memo).unwrap().to_le_bytes()].concat();
-        let rest = command.get(at + 1 + MEMO..)?;
-        Some(Bytes::from([&head[..], &vec![7; memo], rest].concat()))
-    };
-    let is_memo = |at: &usize| {
-        let longer = with_memo(*at, 1 << 17);
-        command[*at] == MEMO as u8 && longer.is_some_and(|longer| check_item(ItemForm::Command, &longer).is_ok())
-    };
-    let at = (0..command.len()).find(is_memo).unwrap();
-    let beside = with_memo(at, 0).unwrap().len();
-    with_memo(at, len - beside).unwrap()
-}
-
 #[test]
 fn a_block_with_an_item_that_no_answer_can_carry_has_no_list() {
     for (len, travels) in [(MAX_ITEM_LEN, true), (MAX_ITEM_LEN + 1, false)] {
-        let known = KnownBlock::of(block_of_commands(1, vec![command(2), command_of_len(len)])).unwrap();
+        let known = KnownBlock::of(block_of_commands(1, vec![command(2), long_command(len)])).unwrap();
         let answer = BlockAnswer::Items { items: vec![known.item(1).unwrap()], proof: Vec::new() };
         assert_eq!(BlockAnswer::decode(answer.encode()).is_ok(), travels, "whoever were asked would be blamed");
         for prefill in [&[][..], &[1]] {
@@ -158,12 +139,12 @@ fn a_block_with_an_item_that_no_answer_can_carry_has_no_list() {
 
 #[test]
 fn a_block_longer_than_any_message_is_not_known() {
-    let len = |command: usize| block_of_commands(1, vec![command_of_len(command)]).len();
+    let len = |command: usize| block_of_commands(1, vec![long_command(command)]).len();
     let longest = MAX_BLOCK_LEN - (len(1 << 20) - (1 << 20));
-    let known = KnownBlock::of(block_of_commands(1, vec![command_of_len(longest)])).unwrap();
+    let known = KnownBlock::of(block_of_commands(1, vec![long_command(longest)])).unwrap();
     assert_eq!(known.bytes.len(), MAX_BLOCK_LEN);
     // Its body alone would not be too long.
-    let block = block_of_commands(1, vec![command_of_len(longest + 1)]);
+    let block = block_of_commands(1, vec![long_command(longest + 1)]);
     let error = Layout::of(&block).unwrap_err();
     assert!(matches!(error, LayoutError::WrongLength { what: "block", .. }), "{error}");
     assert_eq!(KnownBlock::of(block).unwrap_err(), NotKnown::Layout(error));

@@ -320,9 +320,12 @@ impl Core {
                 Some(Response::Extension(Ok(Bytes::new())))
             }
             IncomingRequest::Extension { name, version: BlockQuery::VERSION, body, max_answer } => {
-                let state = self.state();
-                let answer = driven.session.answer_block_query(&state.pools, name, body.clone(), *max_answer);
-                answer.map(Response::Extension)
+                let reply = {
+                    let state = self.state();
+                    driven.session.answer_block_query(&state.pools, name, body.clone(), *max_answer)
+                };
+                // Copied and proved without the lock that all connections share.
+                reply.map(|reply| Response::Extension(reply.encode()))
             }
             IncomingRequest::Extension { .. } | IncomingRequest::StagedLedgerParts(_) => None,
         }

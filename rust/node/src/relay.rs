@@ -30,6 +30,7 @@ impl Core {
     fn execute(self: &Arc<Core>, state: &mut State, output: RelayOutput) {
         match output {
             RelayOutput::Permit { to, max_len } => order(state, to, Order::PermitBlock { max_len }),
+            RelayOutput::Change { to, max_len } => order(state, to, Order::ChangePermit { max_len }),
             RelayOutput::Ask { to, ask, request } => {
                 if state.links.contains_key(&to) {
                     order(state, to, Order::Ask { ask, request });

@@ -1,12 +1,14 @@
 //! Answers to what peers ask about a block (docs/SPEC.md, "Compact blocks").
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mina_p2p_block::{KnownBlock, merkle};
-use mina_p2p_wire::binprot::nat0_len;
-use mina_p2p_wire::message::{BlockAnswer, BlockQuery};
+use mina_p2p_wire::binprot::{DecodeError, nat0_len};
+use mina_p2p_wire::message::{BlockAnswer, BlockQuery, ExtensionError};
 
 use crate::blocks::Content;
-use crate::compact::{CompactBlocks, Offered};
+use crate::compact::{CompactBlocks, Offered, is_compactable};
 use crate::pools::Pools;
 
 /// The bytes of a hash of a proof.
@@ -15,51 +17,95 @@ const HASH_LEN: usize = 32;
 /// The most bytes of an answer, whatever the asker would take: it is a copy. No node asks for more.
 const ANSWER_MAX: usize = 8 * 1024 * 1024;
 
-/// The answer's bytes, at most `max_answer` and [`ANSWER_MAX`] of them: that it is not here, which takes one, if no answer fits.
-pub(crate) fn answer_query(
-    compact: &CompactBlocks,
-    pools: &Pools,
-    offered: &Offered<'_>,
-    query: &BlockQuery,
+/// The answer to a question about a block: what it needs of the pools is in it, so that the rest, a copy of what may be megabytes
+/// and a proof, is made wherever time is.
+#[derive(Debug)]
+#[must_use = "nothing is answered until it is encoded"]
+pub struct BlockReply {
+    reply: Reply,
     max_answer: usize,
-) -> Bytes {
-    let max_answer = max_answer.min(ANSWER_MAX);
-    let answer = best_answer(compact, pools, offered, query, max_answer).encode();
-    if answer.len() > max_answer { BlockAnswer::NotHere.encode() } else { answer }
 }
 
-/// The answer, of at most `max_answer` bytes where there is a choice.
-fn best_answer(
+#[derive(Debug)]
+enum Reply {
+    Refused(ExtensionError),
+    Ready(BlockAnswer),
+    Items(Arc<KnownBlock>, Vec<u32>),
+    Ids(Arc<KnownBlock>),
+}
+
+impl BlockReply {
+    pub(crate) fn refused(error: &DecodeError) -> BlockReply {
+        BlockReply { reply: Reply::Refused(ExtensionError::Failed(error.to_string())), max_answer: 0 }
+    }
+
+    /// Prepares an answer of at most `max_answer` and [`ANSWER_MAX`] bytes.
+    pub(crate) fn new(
+        compact: &CompactBlocks,
+        pools: &Pools,
+        offered: &Offered<'_>,
+        query: BlockQuery,
+        max_answer: usize,
+    ) -> BlockReply {
+        let max_answer = max_answer.min(ANSWER_MAX);
+        let reply = prepare(compact, pools, offered, query, max_answer).unwrap_or(Reply::Ready(BlockAnswer::NotHere));
+        BlockReply { reply, max_answer }
+    }
+
+    /// The answer's bytes: that it is not here, which takes one, if no answer fits.
+    ///
+    /// # Errors
+    /// What is to be answered to bytes that are no question.
+    pub fn encode(self) -> Result<Bytes, ExtensionError> {
+        let answer = match self.reply {
+            Reply::Refused(error) => return Err(error),
+            Reply::Ready(answer) => answer,
+            Reply::Items(known, places) => items(&known, &places, self.max_answer).unwrap_or(BlockAnswer::NotHere),
+            Reply::Ids(known) => BlockAnswer::Ids(known.ids.clone()),
+        };
+        let answer = answer.encode();
+        Ok(if answer.len() > self.max_answer { BlockAnswer::NotHere.encode() } else { answer })
+    }
+}
+
+fn prepare(
     compact: &CompactBlocks,
     pools: &Pools,
     offered: &Offered<'_>,
-    query: &BlockQuery,
+    query: BlockQuery,
     max_answer: usize,
-) -> BlockAnswer {
-    let Some(block) = pools.blocks.get(&query.key()) else { return BlockAnswer::NotHere };
-    let (known, lacked) = match (&block.content, query) {
+) -> Option<Reply> {
+    let block = pools.blocks.get(&query.key())?;
+    let (known, lacked) = match (&block.content, &query) {
         (Content::Known { block, lacked }, _) => (block, lacked),
         (Content::Header { bytes, .. }, BlockQuery::Compact { with_header: true, .. }) => {
-            return BlockAnswer::Header(bytes.clone());
+            return Some(Reply::Ready(BlockAnswer::Header(bytes.clone())));
         }
-        _ => return BlockAnswer::NotHere,
+        _ => return None,
     };
+    if let BlockQuery::Chunk { index, .. } = query {
+        let chunk = known.body.chunk(index as usize)?;
+        return Some(Reply::Ready(BlockAnswer::Chunk(chunk.into_bytes())));
+    }
+    // What no list can name, or no answer carry, is had by chunks.
+    if !is_compactable(known) {
+        return None;
+    }
     match query {
+        BlockQuery::Items { root, .. } | BlockQuery::Ids { root, .. } if root != known.root => {
+            Some(Reply::Ready(BlockAnswer::OtherRoot))
+        }
+        BlockQuery::Items { places, .. } => Some(Reply::Items(Arc::clone(known), places)),
+        BlockQuery::Ids { .. } => Some(Reply::Ids(Arc::clone(known))),
+        BlockQuery::Chunk { .. } => None,
         BlockQuery::Compact { with_header, .. } => {
             let header = with_header.then(|| known.bytes.slice(..known.layout.header.len));
             let used = BlockAnswer::MAX_HEAD_LEN + header.as_ref().map_or(0, Bytes::len);
             let budget = max_answer.checked_sub(used);
             match budget.and_then(|budget| compact.list(known, lacked, budget, offered)) {
-                Some(list) => BlockAnswer::Compact { header, list },
-                None => header.map_or(BlockAnswer::NotHere, BlockAnswer::Header),
+                Some(list) => Some(Reply::Ready(BlockAnswer::Compact { header, list })),
+                None => Some(Reply::Ready(BlockAnswer::Header(header?))),
             }
-        }
-        BlockQuery::Items { root, .. } | BlockQuery::Ids { root, .. } if *root != known.root => BlockAnswer::OtherRoot,
-        BlockQuery::Items { places, .. } => items(known, places, max_answer).unwrap_or(BlockAnswer::NotHere),
-        BlockQuery::Ids { .. } => BlockAnswer::Ids(known.ids.clone()),
-        BlockQuery::Chunk { index, .. } => {
-            let chunk = known.body.chunk(*index as usize);
-            chunk.map_or(BlockAnswer::NotHere, |chunk| BlockAnswer::Chunk(chunk.into_bytes()))
         }
     }
 }

@@ -197,22 +197,22 @@ impl CompactBlocks {
         self.terms.allowed(stream, pull, Ok(MAX_COMPACT_PERMIT_LEN as u32))
     }
 
-    /// Permits news of one block; while such a permit is out, changes its length.
+    /// Permits news of one block, unless such a permit is out.
     pub(crate) fn permit(&mut self, max_len: u32, out: &mut Outbox) {
-        if !self.spoken {
-            return;
+        if self.spoken && self.pull == Pull::Free {
+            self.pull = Pull::Permitted { number: self.permits_given, max_len };
+            self.permits_given += 1;
+            let stream = self.terms.stream(Channel::CompactBlock, Role::Puller, 0);
+            out.transmit(stream, CompactMessage::Permit { max_len }.encode(), false);
         }
-        let stream = self.terms.stream(Channel::CompactBlock, Role::Puller, 0);
-        match &mut self.pull {
-            Pull::Free => {
-                self.pull = Pull::Permitted { number: self.permits_given, max_len };
-                self.permits_given += 1;
-                out.transmit(stream, CompactMessage::Permit { max_len }.encode(), false);
-            }
-            Pull::Permitted { number, max_len: longest } => {
-                *longest = max_len.max(*longest);
-                out.transmit(stream, CompactMessage::Change { permit: *number, max_len }.encode(), false);
-            }
+    }
+
+    /// Changes the length of the permit that is out, if the peer has not used it meanwhile.
+    pub(crate) fn change(&mut self, max_len: u32, out: &mut Outbox) {
+        if let Pull::Permitted { number, max_len: longest } = &mut self.pull {
+            *longest = max_len.max(*longest);
+            let stream = self.terms.stream(Channel::CompactBlock, Role::Puller, 0);
+            out.transmit(stream, CompactMessage::Change { permit: *number, max_len }.encode(), false);
         }
     }
 
@@ -337,6 +337,7 @@ impl CompactBlocks {
         };
         match &block.content {
             Content::Opaque(_) => None,
+            Content::Known { block: known, .. } if !is_compactable(known) => None,
             Content::Header { bytes, header } => {
                 let message = CompactMessage::Header(bytes.clone());
                 let fits = message.encode().len() <= max_len as usize;
@@ -360,9 +361,12 @@ impl CompactBlocks {
         let stream = self.terms.stream(Channel::CompactBlock, Role::Server, 0);
         for advance in std::mem::take(&mut self.ours) {
             let block = pools.blocks.get(&advance.key);
-            // What we dropped meanwhile keeps its place: the peer counts the same way.
-            let Some((block, Content::Known { block: known, lacked })) = block.map(|block| (block, &block.content))
-            else {
+            let known = block.and_then(|block| match &block.content {
+                Content::Known { block: known, lacked } if is_compactable(known) => Some((block, known, lacked)),
+                _ => None,
+            });
+            // What we dropped meanwhile, or turned out to travel whole, keeps its place: the peer counts the same way.
+            let Some((block, known, lacked)) = known else {
                 self.ours.push_back(advance);
                 continue;
             };

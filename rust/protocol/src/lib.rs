@@ -82,6 +82,7 @@ mod streaming_rpc;
 mod time;
 mod violation;
 
+pub use block_answer::BlockReply;
 pub use blocks::{BLOCKS_BYTES, BLOCKS_MAX, Blocks, Content, StoredBlock};
 pub use compact::{ADVANCES_MAX, News, PERMIT_LEN_MAX, TOLD_MAX};
 pub use config::{ExtensionService, Lanes, SessionConfig, SessionLimits};

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use mina_p2p_wire::message::{
-    BlockQuery, Capabilities, ExtensionError, ExtensionMessage, ExtensionName, RpcKind, RpcMessage, SnarkInfo,
-    SnarkJobCommitment, StreamingRpcMessage, TransactionInfo,
+    BlockQuery, Capabilities, ExtensionMessage, ExtensionName, RpcKind, RpcMessage, SnarkInfo, SnarkJobCommitment,
+    StreamingRpcMessage, TransactionInfo,
 };
 use mina_p2p_wire::{Channel, PeerId, Role, StreamId};
 
@@ -13,7 +13,7 @@ use crate::Time;
 use crate::answering::Answering;
 use crate::asking::{Ask, Asking, Kind};
 use crate::best_tip::BestTip;
-use crate::block_answer::answer_query;
+use crate::block_answer::BlockReply;
 use crate::compact::{CompactBlocks, Offered};
 use crate::config::{SessionConfig, SessionLimits};
 use crate::extension::Services;
@@ -320,34 +320,35 @@ impl Session {
         self.compact.is_spoken()
     }
 
-    /// Permits the peer to tell of one block, by a message of at most `max_len` bytes or an announcement; while such a
-    /// permit is out, changes its length. Does nothing where compact blocks are not spoken.
+    /// Permits the peer to tell of one block, by a message of at most `max_len` bytes or an announcement. Does nothing while
+    /// such a permit is out, or where compact blocks are not spoken.
     pub fn permit_block(&mut self, now: Time, max_len: u32) {
-        if self.violation.is_some() {
-            return;
+        if self.violation.is_none() {
+            self.arrive(now);
+            self.compact.permit(max_len, &mut self.out);
         }
-        self.arrive(now);
-        self.compact.permit(max_len, &mut self.out);
+    }
+
+    /// Changes the length of such a permit. Does nothing if the peer has used it meanwhile.
+    pub fn change_block_permit(&mut self, now: Time, max_len: u32) {
+        if self.violation.is_none() {
+            self.arrive(now);
+            self.compact.change(max_len, &mut self.out);
+        }
     }
 
     /// Answers a peer's question about a block, from what is in `pools`, by at most `max_answer` bytes. `None` if the
     /// method is none of [`BlockQuery::METHODS`].
     #[must_use]
-    pub fn answer_block_query(
-        &self,
-        pools: &Pools,
-        method: &str,
-        query: Bytes,
-        max_answer: u32,
-    ) -> Option<Result<Bytes, ExtensionError>> {
+    pub fn answer_block_query(&self, pools: &Pools, method: &str, query: Bytes, max_answer: u32) -> Option<BlockReply> {
         if !self.compact.is_spoken() {
             return None;
         }
         let offered = offered(self.peer, pools, &self.transactions, &self.works);
         let max_answer = max_answer as usize;
         Some(match BlockQuery::decode(method, query)? {
-            Ok(query) => Ok(answer_query(&self.compact, pools, &offered, &query, max_answer)),
-            Err(error) => Err(ExtensionError::Failed(error.to_string())),
+            Ok(query) => BlockReply::new(&self.compact, pools, &offered, query, max_answer),
+            Err(error) => BlockReply::refused(&error),
         })
     }
 

@@ -36,6 +36,8 @@ pub(crate) enum Order {
     Processed(Processed),
     /// Permit news of a block.
     PermitBlock { max_len: u32 },
+    /// Change that permit.
+    ChangePermit { max_len: u32 },
     /// Put a question of the relay's to the peer.
     Ask { ask: AskId, request: Request },
     /// Nobody waits for the answer to it any more.

@@ -51,6 +51,7 @@ impl Driven {
         match order {
             Order::Processed(processed) => self.session.processed(now, processed),
             Order::PermitBlock { max_len } => self.session.permit_block(now, max_len),
+            Order::ChangePermit { max_len } => self.session.change_block_permit(now, max_len),
             Order::Ask { ask, request } => match self.session.request(now, request) {
                 Ok(id) => drop(self.asks.insert(id, ask)),
                 Err(_) => return Some(ask),

@@ -111,11 +111,18 @@ pub struct AskId(pub u64);
 #[derive(Debug)]
 #[must_use]
 pub enum RelayOutput {
-    /// Permit a peer to tell of a block, or change its permit: [`Session::permit_block`](crate::Session::permit_block).
+    /// Permit a peer to tell of a block: [`Session::permit_block`](crate::Session::permit_block).
     Permit {
         /// Whom.
         to: ConnectionId,
         /// The most bytes of its message.
+        max_len: u32,
+    },
+    /// Change its permit: [`Session::change_block_permit`](crate::Session::change_block_permit).
+    Change {
+        /// Whose.
+        to: ConnectionId,
+        /// The most bytes of its message from now on.
         max_len: u32,
     },
     /// Put a request to a peer, and report its end with [`Relay::answered`].

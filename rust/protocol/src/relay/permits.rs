@@ -81,8 +81,11 @@ impl Relay {
         let max_len = if self.direct.has(id) { self.config.direct_len } else { 0 };
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if conn.using.is_none() && conn.permit != Some(max_len) {
-            conn.permit = Some(max_len);
-            self.outputs.push_back(RelayOutput::Permit { to: id, max_len });
+            let output = match conn.permit.replace(max_len) {
+                None => RelayOutput::Permit { to: id, max_len },
+                Some(_) => RelayOutput::Change { to: id, max_len },
+            };
+            self.outputs.push_back(output);
         }
     }
 

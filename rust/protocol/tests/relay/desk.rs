@@ -98,7 +98,9 @@ impl Desk {
                 }
             }
             match output {
-                RelayOutput::Permit { to, max_len } => drop(self.permits.insert(to.0, max_len)),
+                RelayOutput::Permit { to, max_len } | RelayOutput::Change { to, max_len } => {
+                    self.permits.insert(to.0, max_len);
+                }
                 RelayOutput::Ask { to, ask, request } => {
                     let (what, max_answer) = match request {
                         Request::Extension { name, body, max_answer, version, .. } => {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use mina_p2p_block::{KnownBlock, generate};
 use mina_p2p_protocol::relay::Via;
 use mina_p2p_wire::Channel;
-use mina_p2p_wire::message::CompactMessage;
+use mina_p2p_wire::message::{CompactMessage, MAX_ITEM_LEN};
 
 use crate::things::{fill, known, known_of, pool, state_hash, tip};
 use crate::world::{User, World};
@@ -405,4 +406,16 @@ fn a_new_connection_gets_a_tip_that_was_set_after_later_blocks_came_or_long_ago(
     world.connect(3, 0, DELAY);
     world.run(SECOND);
     world.assert_all_have(&older, [3]);
+}
+
+#[test]
+fn a_block_with_an_item_that_no_answer_can_carry_is_told_whole_and_nobody_is_blamed() {
+    let commands = vec![generate::command(1), generate::long_command(MAX_ITEM_LEN + 1)];
+    let block = KnownBlock::of(generate::block_of_commands(1, commands)).unwrap();
+    let mut world = line(3, AT_ONCE);
+    world.set_tip(0, &block);
+    world.run(SECOND);
+    world.assert_all_have(&block, 0..3);
+    assert!(world.told(0, 1).is_empty(), "{:?}", world.told(0, 1));
+    assert!(world.are_connected(0, 1) && world.are_connected(1, 2));
 }

@@ -326,7 +326,8 @@ impl World {
                     IncomingRequest::Extension { name, body, max_answer, .. } => Response::Extension(
                         session
                             .answer_block_query(&this.pools, &name, body, max_answer)
-                            .expect("only these are served"),
+                            .expect("only these are served")
+                            .encode(),
                     ),
                     IncomingRequest::Rpc(RpcRequest::Block(hash)) => {
                         let block = this.pools.blocks.by_state_hash(&hash).and_then(|block| block.bytes());
@@ -365,14 +366,13 @@ impl World {
         let (key_of, this) = (|id: ConnectionId| id.0 as usize, &mut self.nodes[node]);
         match output {
             RelayOutput::Permit { to, max_len } => {
-                let end =
-                    self.links.get_mut(&key_of(to)).and_then(|link| link.ends.iter_mut().find(|end| end.node == node));
-                end.expect("it is connected").session.permit_block(now, max_len);
+                end_of(&mut self.links, key_of(to), node).session.permit_block(now, max_len);
+            }
+            RelayOutput::Change { to, max_len } => {
+                end_of(&mut self.links, key_of(to), node).session.change_block_permit(now, max_len);
             }
             RelayOutput::Ask { to, ask, request } => {
-                let end =
-                    self.links.get_mut(&key_of(to)).and_then(|link| link.ends.iter_mut().find(|end| end.node == node));
-                match end.expect("it is connected").session.request(now, request) {
+                match end_of(&mut self.links, key_of(to), node).session.request(now, request) {
                     Ok(request) => drop(this.requests.insert((to, request), ask)),
                     Err(_) => {
                         this.router.relay.answered(now, ask, Err(RequestFailure::Dropped), &mut this.pools);
@@ -383,9 +383,7 @@ impl World {
                 let request = this.requests.iter().find(|(_, known)| **known == ask).map(|((_, request), _)| *request);
                 let request = request.expect("it was asked");
                 this.requests.remove(&(to, request));
-                let end =
-                    self.links.get_mut(&key_of(to)).and_then(|link| link.ends.iter_mut().find(|end| end.node == node));
-                assert!(end.expect("it is connected").session.cancel(now, request));
+                assert!(end_of(&mut self.links, key_of(to), node).session.cancel(now, request));
             }
             RelayOutput::Work(job) => {
                 let worked = job.run();
@@ -570,4 +568,10 @@ impl Node {
             requests: BTreeMap::new(),
         }
     }
+}
+
+/// A node's side of a link that is there.
+fn end_of(links: &mut BTreeMap<usize, Link>, link: usize, node: usize) -> &mut End {
+    let ends = links.get_mut(&link).map(|link| link.ends.iter_mut());
+    ends.and_then(|mut ends| ends.find(|end| end.node == node)).expect("it is connected")
 }
