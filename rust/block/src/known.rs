@@ -1,9 +1,13 @@
 use bytes::Bytes;
 use mina_p2p_wire::BlockKey;
-use mina_p2p_wire::message::{ItemId, ItemsRoot};
+use mina_p2p_wire::binprot::nat0_len;
+use mina_p2p_wire::message::{BlockAnswer, ItemId, ItemsRoot};
 
 use crate::body::ChunkedBody;
 use crate::{BodyParams, BodyReference, HeaderHash, Item, Layout, LayoutError, item_id, merkle};
+
+/// The bytes of a hash of a proof.
+const HASH_LEN: usize = 32;
 
 /// A block whose body is the one that its header names, with what is served of it. (Whether the header is valid is for the
 /// node to say.)
@@ -88,6 +92,27 @@ impl KnownBlock {
     #[must_use]
     pub fn item(&self, place: usize) -> Option<Bytes> {
         self.layout.items.get(place).map(|item| self.bytes.slice(item.range.clone()))
+    }
+
+    /// The items at these places, rising, with their proof: the first of them, as many as fit `max_answer` bytes. `None` if that
+    /// is none, or if the block has no such place.
+    #[must_use]
+    pub fn answer_items(&self, places: &[u32], max_answer: usize) -> Option<BlockAnswer> {
+        // A proof has at most as many hashes as the way to each item is long, and never more than there are items.
+        let depth = self.ids.len().next_power_of_two().trailing_zeros() as usize;
+        let mut len = BlockAnswer::MAX_HEAD_LEN;
+        let mut items = Vec::new();
+        for place in places {
+            let item = self.item(*place as usize)?;
+            let hashes = (depth * (items.len() + 1)).min(self.ids.len());
+            len += nat0_len(item.len() as u64) + item.len();
+            if len + hashes * HASH_LEN > max_answer {
+                break;
+            }
+            items.push(item);
+        }
+        let answered = places.get(..items.len()).filter(|answered| !answered.is_empty())?;
+        Some(BlockAnswer::Items { proof: merkle::prove(&self.ids, answered)?, items })
     }
 
     /// The header's bytes.

@@ -14,11 +14,6 @@ use mina_p2p_wire::message::{
     MAX_COMPACT_LEN,
 };
 
-/// The longest answer with items that is asked for, as the relay does.
-const MAX_ANSWER_LEN: u32 = 8 * 1024 * 1024;
-/// The bytes of a hash of a proof.
-const HASH_LEN: usize = 32;
-
 /// What a relay cost, in bytes of frames, heads included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cost {
@@ -129,21 +124,7 @@ impl Relay {
     /// The response of a node that has the block: the first of the items, as many as fit.
     fn answer(&self, query: &BlockQuery) -> Result<Frame, Broken> {
         let BlockQuery::Items { places, .. } = query else { return Err(Broken::OtherMessage) };
-        let mut len = BlockAnswer::MAX_HEAD_LEN;
-        let mut items = Vec::new();
-        for &place in places {
-            let Some(item) = self.known.item(place as usize) else { break };
-            len = len.saturating_add(nat0_len(item.len() as u64)).saturating_add(item.len());
-            // A proof has less hashes than there are items.
-            let proof = self.items().saturating_mul(HASH_LEN);
-            if len.saturating_add(proof) > MAX_ANSWER_LEN as usize {
-                break;
-            }
-            items.push(item);
-        }
-        let proven = places.get(..items.len()).unwrap_or_default();
-        let proof = merkle::prove(&self.known.ids, proven).ok_or(Broken::NoProgress)?;
-        let answer = BlockAnswer::Items { items, proof };
+        let answer = self.known.answer_items(places, BlockAnswer::MAX_LEN).ok_or(Broken::NoProgress)?;
         Ok(ExtensionMessage::Response { id: 0, result: Ok(answer.encode()) }.encode())
     }
 }
@@ -161,7 +142,14 @@ fn receive(message: Frame, pool: &Pool<'_>) -> Result<Rebuild, Broken> {
 fn ask(query: &BlockQuery) -> Result<Frame, Broken> {
     let name: ExtensionName = query.method().parse()?;
     let version = BlockQuery::VERSION;
-    Ok(ExtensionMessage::Request { id: 0, name, version, max_answer: MAX_ANSWER_LEN, body: query.encode() }.encode())
+    Ok(ExtensionMessage::Request {
+        id: 0,
+        name,
+        version,
+        max_answer: BlockAnswer::MAX_LEN as u32,
+        body: query.encode(),
+    }
+    .encode())
 }
 
 /// Reads the response with items and their proof.

@@ -3,19 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mina_p2p_block::{KnownBlock, merkle};
-use mina_p2p_wire::binprot::{DecodeError, nat0_len};
+use mina_p2p_block::KnownBlock;
+use mina_p2p_wire::binprot::DecodeError;
 use mina_p2p_wire::message::{BlockAnswer, BlockQuery, ExtensionError};
 
 use crate::blocks::Content;
 use crate::compact::{CompactBlocks, Offered, is_compactable};
 use crate::pools::Pools;
-
-/// The bytes of a hash of a proof.
-const HASH_LEN: usize = 32;
-
-/// The most bytes of an answer, whatever the asker would take: it is a copy. No node asks for more.
-const ANSWER_MAX: usize = 8 * 1024 * 1024;
 
 /// The answer to a question about a block: what it needs of the pools is in it, so that the rest, a copy of what may be megabytes
 /// and a proof, is made wherever time is.
@@ -39,7 +33,7 @@ impl BlockReply {
         BlockReply { reply: Reply::Refused(ExtensionError::Failed(error.to_string())), max_answer: 0 }
     }
 
-    /// Prepares an answer of at most `max_answer` and [`ANSWER_MAX`] bytes.
+    /// Prepares an answer of at most `max_answer` and [`BlockAnswer::MAX_LEN`] bytes.
     pub(crate) fn new(
         compact: &CompactBlocks,
         pools: &Pools,
@@ -47,7 +41,7 @@ impl BlockReply {
         query: BlockQuery,
         max_answer: usize,
     ) -> BlockReply {
-        let max_answer = max_answer.min(ANSWER_MAX);
+        let max_answer = max_answer.min(BlockAnswer::MAX_LEN);
         let reply = prepare(compact, pools, offered, query, max_answer).unwrap_or(Reply::Ready(BlockAnswer::NotHere));
         BlockReply { reply, max_answer }
     }
@@ -60,7 +54,7 @@ impl BlockReply {
         let answer = match self.reply {
             Reply::Refused(error) => return Err(error),
             Reply::Ready(answer) => answer,
-            Reply::Items(known, places) => items(&known, &places, self.max_answer).unwrap_or(BlockAnswer::NotHere),
+            Reply::Items(known, places) => known.answer_items(&places, self.max_answer).unwrap_or(BlockAnswer::NotHere),
             Reply::Ids(known) => BlockAnswer::Ids(known.ids.clone()),
         };
         let answer = answer.encode();
@@ -108,23 +102,4 @@ fn prepare(
             }
         }
     }
-}
-
-/// The first of the items asked for, as many as fit.
-fn items(known: &KnownBlock, places: &[u32], max_answer: usize) -> Option<BlockAnswer> {
-    // A proof has at most as many hashes as the way to each item is long, and never more than there are items.
-    let depth = known.ids.len().next_power_of_two().trailing_zeros() as usize;
-    let mut len = BlockAnswer::MAX_HEAD_LEN;
-    let mut items = Vec::new();
-    for place in places {
-        let range = known.layout.items.get(*place as usize)?.range.clone();
-        let hashes = (depth * (items.len() + 1)).min(known.ids.len());
-        len += nat0_len(range.len() as u64) + range.len();
-        if len + hashes * HASH_LEN > max_answer {
-            break;
-        }
-        items.push(known.bytes.slice(range));
-    }
-    let answered = places.get(..items.len()).filter(|answered| !answered.is_empty())?;
-    Some(BlockAnswer::Items { proof: merkle::prove(&known.ids, answered)?, items })
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use mina_p2p::block::generate::{self, Recipe};
-use mina_p2p::block::{ItemKind, KnownBlock};
+use mina_p2p::block::{ItemForm, ItemKind, KnownBlock, canonical};
 use mina_p2p::message::{BlockKey, BlockQuery, Capabilities, CompactMessage, ExtensionMessage, StateHash};
 use mina_p2p::{Channel, CloseReason, CommandError, Event, HowItCame, PeerId, Via};
 
-use crate::common::{TestNode, connect, eventually, hash, pair, round_trip, secret, traffic};
+use crate::common::{TestNode, connect, eventually, hash, pair, round_trip, secret, traffic, transaction};
 use crate::raw::{self, Raw, framed};
 
 /// A block with works and commands: about 300 KB.
@@ -25,7 +25,7 @@ fn fill(node: &TestNode, block: &KnownBlock, which: impl Fn(usize) -> bool) {
             ItemKind::Work => node.node.add_completed_work(bytes).map(drop).unwrap(),
             ItemKind::SignedCommand => node.node.add_command(bytes).map(drop).unwrap(),
             ItemKind::ZkappCommand => {
-                node.node.add_transaction(crate::common::transaction(place as u16, 0).0, bytes).map(drop).unwrap()
+                node.node.add_transaction(transaction(place as u16, 0).0, bytes).map(drop).unwrap()
             }
         }
     }
@@ -254,6 +254,34 @@ fn items_are_named_from_their_bytes_and_kept_as_they_are_canonically() {
     assert_eq!(node.node.add_completed_work(generate::work(2)).unwrap(), (info, false));
     assert!(matches!(node.node.add_command(Bytes::from_static(b"no command")), Err(CommandError::NotAnItem(_))));
     assert!(matches!(node.node.add_completed_work(command), Err(CommandError::NotAnItem(_))));
+}
+
+/// An item with one of its integers spelled longer than needed, as the existing node takes it.
+fn respelled(item: &Bytes, form: ItemForm) -> Bytes {
+    let spelled = |at: usize| -> Bytes { [&item[..at], &[0xfe, item[at], 0], &item[at + 1..]].concat().into() };
+    let places = (0..item.len()).filter(|at| item[*at] < 0x80).map(spelled);
+    let mut same = places.filter(|long| canonical(form, long).is_ok_and(|short| short[..] == item[..]));
+    same.next().expect("an item has small integers")
+}
+
+#[test]
+fn a_block_is_rebuilt_from_a_pool_that_was_filled_with_other_spellings() {
+    let (a, mut b) = pair();
+    let block = block(17);
+    for (place, item) in block.layout.items.iter().enumerate() {
+        let bytes = block.item(place).unwrap();
+        match item.kind {
+            ItemKind::Work => b.node.add_completed_work(respelled(&bytes, ItemForm::BlockWork)).map(drop).unwrap(),
+            _ => {
+                let info = transaction(place as u16, 0).0;
+                b.node.add_transaction(info, respelled(&bytes, ItemForm::Command)).map(drop).unwrap();
+            }
+        }
+    }
+    a.node.set_best_tip(hash(1), block.bytes.clone()).unwrap();
+    let (_, bytes, how) = b.block();
+    assert!(bytes == block.bytes);
+    assert_eq!((how.via, how.hits, how.fetched), (Via::List, 53, 0));
 }
 
 #[test]

@@ -28,8 +28,6 @@ const SLOW_AFTER_CHUNK: Duration = Duration::from_millis(500);
 /// How long a question may take at all. A frame that has begun may take longer, as its length needs.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// The most bytes of an answer with items; the answerer sends as many as fit, and the rest is asked for again.
-const ITEMS_ANSWER_MAX: usize = 8 * 1024 * 1024;
 /// From how many missing items on they are asked of several peers at once.
 const SPLIT_FROM: usize = 32;
 /// Of at most how many.
@@ -159,7 +157,7 @@ impl Relay {
         let (asked, slow) = self.asked_places(key);
         let open: Vec<u32> = missing.iter().copied().filter(|place| !asked.contains(place)).collect();
         let holders = self.holders_of(tracked, root);
-        let most = if tracked.verdict == Verdict::Open { UNJUDGED_BYTES } else { ITEMS_ANSWER_MAX };
+        let most = if tracked.verdict == Verdict::Open { UNJUDGED_BYTES } else { BlockAnswer::MAX_LEN };
         // Places of which nobody was asked, or only somebody slow.
         let (fresh, late): (Vec<u32>, Vec<u32>) = open.into_iter().partition(|place| !slow.contains(place));
         if !fresh.is_empty() {

@@ -251,7 +251,7 @@ fn a_long_body_waits_for_the_verdict_on_its_header() {
     desk.answer(first.ask, items(&block, &places));
     assert!(desk.asked.is_empty(), "{:?}", desk.asked);
     desk.accept_header(block.key);
-    assert_eq!(desk.question(0).max_answer, 8 * 1024 * 1024);
+    assert_eq!(desk.question(0).max_answer as usize, BlockAnswer::MAX_LEN);
     desk.answer_honestly(0, &block);
     assert_eq!(desk.assert_got(&block).fetched, 202);
 }

@@ -441,8 +441,9 @@ pub enum BlockAnswer {
 impl BlockAnswer {
     /// The bytes of an answer beside what it carries: tags, counts.
     pub const MAX_HEAD_LEN: usize = 32;
-    /// The most bytes of an answer with items: the extension channel's.
-    pub const MAX_LEN: usize = super::MAX_EXTENSION_BODY_LEN;
+    /// The most bytes of any answer: all items of the largest block seen on mainnet (3.04 MB), with room. An answer is a copy,
+    /// and one to each peer may be on its way.
+    pub const MAX_LEN: usize = 4 * 1024 * 1024;
 
     /// Reads the answer.
     ///
