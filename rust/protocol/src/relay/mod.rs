@@ -33,6 +33,7 @@
 
 mod direct;
 mod fetch;
+mod output;
 mod permits;
 mod tracked;
 mod work;
@@ -40,18 +41,18 @@ mod work;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
-use mina_p2p_block::{Header, ItemSource, KnownBlock, Outcome};
+use mina_p2p_block::{ItemSource, KnownBlock, Outcome};
 use mina_p2p_wire::message::{BlockKey, StateHash};
 use mina_p2p_wire::{Channel, PeerId};
 
+use crate::Time;
 use crate::blocks::Content;
 use crate::compact::News;
 use crate::pools::{Pools, Tip};
 use crate::router::{ConnectionId, Dialer};
 use crate::violation::{Rule, Violation};
-use crate::{Request, Time};
 
+pub use self::output::{AskId, BlockFailure, HowItCame, RelayEvent, RelayOutput, UnknownBlock, Via};
 pub use self::work::{Job, Worked};
 
 use self::direct::Direct;
@@ -59,8 +60,8 @@ use self::permits::{Conn, Parked};
 use self::tracked::{Asked, Body, Tracked, Verdict};
 use self::work::Found;
 
-/// How many blocks may wait for the user's verdict on their header. 8 blocks of mainnet's size take 24 MB; of the greatest,
-/// with body and items fetched, 8 x 2 x 32 MiB.
+/// How many blocks may wait for the user's verdict on their header: more than are made in a slot, and what they take is
+/// bounded by [`UNJUDGED_BYTES`] each.
 pub const UNJUDGED_MAX: usize = 8;
 
 /// How many bytes are fetched or put together for a block whose header nobody has judged; what is longer waits for the verdict.
@@ -102,148 +103,6 @@ impl Default for RelayConfig {
         RelayConfig { direct_len: 64 * 1024, direct_peers: 3 }
     }
 }
-
-/// Names a question of the relay's. Never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AskId(pub u64);
-
-/// What to do. Drain after every input with [`Relay::poll_output`].
-#[derive(Debug)]
-#[must_use]
-pub enum RelayOutput {
-    /// Permit a peer to tell of a block: [`Session::permit_block`](crate::Session::permit_block).
-    Permit {
-        /// Whom.
-        to: ConnectionId,
-        /// The most bytes of its message.
-        max_len: u32,
-    },
-    /// Change its permit: [`Session::change_block_permit`](crate::Session::change_block_permit).
-    Change {
-        /// Whose.
-        to: ConnectionId,
-        /// The most bytes of its message from now on.
-        max_len: u32,
-    },
-    /// Put a request to a peer, and report its end with [`Relay::answered`].
-    Ask {
-        /// Whom.
-        to: ConnectionId,
-        /// Names the question.
-        ask: AskId,
-        /// What.
-        request: Request,
-    },
-    /// Cancel a request. Its end is not to be reported.
-    Cancel {
-        /// Whom it was put to.
-        to: ConnectionId,
-        /// Which.
-        ask: AskId,
-    },
-    /// Run this, best outside of all locks, and report with [`Relay::worked`].
-    Work(Box<Job>),
-    /// Tell the user, and report with [`Relay::taken`] that it has taken it.
-    Event(RelayEvent),
-    /// A peer has broken a rule: close the connection. The relay has forgotten it.
-    Violation {
-        /// Which.
-        by: ConnectionId,
-        /// The rule.
-        violation: Violation,
-    },
-    /// [`Pools::blocks`] has something new: let every session look.
-    Relayed,
-}
-
-/// What the user is told.
-#[derive(Debug, Clone)]
-pub enum RelayEvent {
-    /// There is a block with this header; its body is being fetched. A verdict is due within [`VERDICT_TIMEOUT`].
-    Header {
-        /// Who told of it first.
-        peer: PeerId,
-        /// The block's name.
-        key: BlockKey,
-        /// The header.
-        bytes: Bytes,
-        /// What it says.
-        header: Box<Header>,
-    },
-    /// A block's body was verified: it is the one that the header names.
-    Block {
-        /// Who told of it first.
-        peer: PeerId,
-        /// The block's name.
-        key: BlockKey,
-        /// The block.
-        block: Bytes,
-        /// The state hash of its parent, as it says.
-        previous_state_hash: StateHash,
-        /// How it came.
-        how: HowItCame,
-    },
-    /// A block's body could not be had. Its header may be accepted already; if not, a verdict on it still lets the peers that
-    /// told of it tell of the next.
-    Failed {
-        /// The block's name.
-        key: BlockKey,
-        /// Why.
-        reason: BlockFailure,
-    },
-}
-
-/// Why a block's body could not be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum BlockFailure {
-    /// No peer gave it within [`BODY_TIMEOUT`].
-    #[error("no peer gave its body in time")]
-    Unavailable,
-    /// The header names something that is no body.
-    #[error("its header commits to something that is no body")]
-    NoBody,
-    /// More than [`UNFINISHED_MAX`] blocks wait for their bodies.
-    #[error("too many blocks wait for their bodies")]
-    TooMany,
-}
-
-/// By what a body came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Via {
-    /// A list of its items, from the pools.
-    List,
-    /// Chunks, verified one by one.
-    Chunks,
-    /// RPC `Block`.
-    Whole,
-}
-
-/// How a block came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct HowItCame {
-    /// By what.
-    pub via: Via,
-    /// What was received for it: header, list, and the answers to our questions, in bytes.
-    pub received: usize,
-    /// How many items it has.
-    pub items: usize,
-    /// How many of them the pools had.
-    pub hits: usize,
-    /// How many came with the list.
-    pub prefilled: usize,
-    /// How many were fetched.
-    pub fetched: usize,
-    /// How often we asked and waited.
-    pub round_trips: u32,
-}
-
-/// A verdict on a block that is not, or no longer, known here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no block {0} waits for a verdict")]
-pub struct UnknownBlock(
-    /// The block.
-    pub BlockKey,
-);
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -558,7 +417,7 @@ impl Relay {
     fn complete(&mut self, now: Time, key: BlockKey, known: Box<KnownBlock>, pools: &mut Pools) {
         self.cancel_all(&key);
         let Some(tracked) = self.blocks.get_mut(&key) else { return };
-        let how = tracked.how();
+        let how = tracked.how(known.ids.len());
         let lacked = match how.via {
             Via::List => tracked.lacked(),
             Via::Chunks | Via::Whole => lacking(&known, pools),

@@ -225,7 +225,8 @@ impl Tracked {
         self.retry_at.get_or_insert(now + RETRY_AFTER);
     }
 
-    pub(super) fn how(&self) -> HowItCame {
+    /// How its body came, which has so many items.
+    pub(super) fn how(&self, items: usize) -> HowItCame {
         let (via, stats) = match &self.body {
             Body::Rebuilding { rebuild, .. } => (Via::List, rebuild.stats()),
             Body::Chunks(_) => (Via::Chunks, Default::default()),
@@ -234,7 +235,7 @@ impl Tracked {
         HowItCame {
             via,
             received: self.received,
-            items: stats.items,
+            items,
             hits: stats.hits,
             prefilled: stats.prefilled,
             fetched: stats.fetched,

@@ -293,6 +293,7 @@ impl Desk {
     pub(crate) fn assert_got(&self, known: &KnownBlock) -> HowItCame {
         let (_, block, how) = self.blocks.iter().find(|(key, ..)| *key == known.key).expect("the user has the block");
         assert_eq!(*block, known.bytes);
+        assert_eq!(how.items, known.ids.len(), "whichever way it came");
         assert!(self.asked.is_empty(), "still asked: {:?}", self.asked);
         *how
     }
