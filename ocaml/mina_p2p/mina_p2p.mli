@@ -640,8 +640,8 @@ module Block_failure : sig
     [ `Unavailable  (** No peer gave it within 60 s. *)
     | `No_body  (** The header commits to something that is no body. *)
     | `Too_many
-      (** More than 16 blocks with an accepted header wait for their bodies:
-          the oldest gives way. *) ]
+      (** More than 8 blocks with an accepted header wait for their bodies: the
+          oldest gives way. *) ]
 
   val pp : Format.formatter -> t -> unit
 end
@@ -666,7 +666,8 @@ module Event : sig
         previous_state_hash : State_hash.t;  (** From the block's bytes. *)
       }
         (** The best tip of a peer that does not speak compact blocks, or one
-            that cannot travel so. *)
+            that cannot travel so. All other blocks come as {!Header} and
+            {!Block}. *)
     | Header of {
         peer : Peer_id.t;  (** Who told of it first. *)
         key : Block_key.t;
@@ -877,7 +878,8 @@ val set_best_tip :
 (** Makes a block (its binprot) the best tip, which every peer that wants it
     pulls, compactly if both sides can. [state_hash] is the block's own, which
     this library cannot compute. One that came by {!Event.Block} and was
-    accepted is on its way already. [Error (Not_a_block _)],
+    accepted is on its way already to peers with compact blocks; all others, and
+    those that connect later, get it by this. [Error (Not_a_block _)],
     [Error (Too_long _)]. *)
 
 val announce_block :
@@ -930,6 +932,18 @@ val remove_commitment : t -> Job_id.t -> (bool, Error.t) result
     block crosses the network before anybody has finished verifying it. One that
     nobody accepts goes no further.
 
+    - When the header is verified: {!accept_header}.
+    - When the block is: {!accept_block}, which also tells its state hash, so
+      that peers can ask for it. (It does for a header that was not accepted
+      before what {!accept_header} does.)
+    - When it is the best: {!set_best_tip}. Peers without compact blocks, and
+      those that connect later, get it by this alone.
+    - {!announce_block} is for a block that was made here.
+
+    A program that handles {!Event.Best_tip} alone hears of no well-formed block
+    of a peer with compact blocks: let it handle both events, or start with
+    [~compact_blocks:false].
+
     Verdicts are given by the block's key, once; giving one twice does no harm.
     [Error Unknown_block] if the block has ended (it took too long, or was
     ignored or rejected) or was never here. *)
@@ -953,9 +967,10 @@ val ignore_block : t -> Block_key.t -> (unit, Error.t) result
 
 val reject_block : t -> Block_key.t -> (unit, Error.t) result
 (** The block is invalid: it is not relayed (any more). Before
-    {!accept_header} its header is meant: all peers that told of it have
-    accepted an invalid header, and their connections are closed. After it the
-    body is meant, of which they need not have known: no peer is to blame. *)
+    {!accept_header} and {!Event.Block} its header is meant: all peers that told
+    of it have accepted an invalid header, and their connections are closed.
+    After either the body may be meant, of which they need not have known: no
+    peer is to blame. *)
 
 (** {1 Asking peers} *)
 

@@ -90,7 +90,8 @@ pub enum Event {
         /// Why it failed.
         reason: DialError,
     },
-    /// The best tip of a peer that does not speak compact blocks, or one that cannot travel so. The bytes are as the peer sent them: not verified in any way.
+    /// The best tip of a peer that does not speak compact blocks, or one that cannot travel so; all other blocks come as
+    /// [`Event::Header`] and [`Event::Block`]. The bytes are as the peer sent them: not verified in any way.
     BestTip {
         /// Who sent it.
         peer: PeerId,

@@ -8,14 +8,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mina_p2p_block::{ItemForm, KnownBlock, WorkForm, canonical, command_info, item_id, item_id_of_parts, work_info};
+use mina_p2p_block::{
+    ItemForm, KnownBlock, NotKnown, WorkForm, block_key, canonical, command_info, item_id, item_id_of_parts, work_info,
+};
 use mina_p2p_protocol::relay::UnknownBlock;
 use mina_p2p_protocol::router::{ItemKey, Refusal, Router, RouterConfig};
 use mina_p2p_protocol::{Change, Pools, Request, RequestError, RespondError, Response, Tip};
 use mina_p2p_transport::{BudgetFigures, CloseReason, FrameBudget, ListenError, Listener, Transport};
 use mina_p2p_wire::message::{
     BlockKey, ItemId, JobId, SnarkInfo, SnarkJobCommitment, StateHash, TransactionHash, TransactionInfo,
-    previous_state_hash,
 };
 use mina_p2p_wire::{Address, ChainId, Host, PeerId, SecretKey};
 use tokio::runtime::Runtime;
@@ -280,15 +281,18 @@ impl Node {
     }
 
     /// Makes a block our best tip: it is offered to every peer that permits one, compactly to those that can take it so.
-    /// `state_hash` is the block's own. A block that came by [`Event::Block`] and was accepted is on its way already.
+    /// `state_hash` is the block's own. A block that came by [`Event::Block`] and was accepted is on its way already to
+    /// peers with compact blocks; all others, and those that connect later, get it by this.
     ///
     /// # Errors
     /// [`CommandError::NotABlock`] if the bytes are too few to be one; [`CommandError::TooLong`].
     pub fn set_best_tip(&self, state_hash: StateHash, block: Bytes) -> Result<BlockKey, CommandError> {
         let core = self.open()?;
         check_len(block.len(), core.limits.session.block)?;
-        // Hashed before the lock is taken.
-        let tip = Tip::new(state_hash, block).map_err(|error| CommandError::NotABlock(error.to_string()))?;
+        let tip = match known(core, &block) {
+            Ok(known) => Tip::of_known(state_hash, known),
+            Err(_) => Tip::whole(state_hash, block).map_err(|error| CommandError::NotABlock(error.to_string()))?,
+        };
         let (key, now) = (tip.key, core.now());
         core.relay(|relay, pools| {
             pools.set_tip(tip);
@@ -306,12 +310,9 @@ impl Node {
     pub fn announce_block(&self, state_hash: StateHash, block: Bytes) -> Result<BlockKey, CommandError> {
         let core = self.open()?;
         check_len(block.len(), core.limits.session.block)?;
-        let known = KnownBlock::of(block.clone()).map_err(|error| CommandError::NotABlock(error.to_string()))?;
-        let (key, now) = (known.key, core.now());
-        let known = Some(Arc::new(known));
-        let previous_state_hash =
-            previous_state_hash(&block).map_err(|error| CommandError::NotABlock(error.to_string()))?;
-        let block = Tip { key, state_hash, previous_state_hash, block, known };
+        let known = known(core, &block).map_err(|error| CommandError::NotABlock(error.to_string()))?;
+        let block = Tip::of_known(state_hash, known);
+        let (key, now) = (block.key, core.now());
         core.relay(|relay, pools| relay.announce(now, &block, pools));
         Ok(key)
     }
@@ -348,9 +349,9 @@ impl Node {
         Ok(core.relay(|relay, pools| relay.ignore(now, key, pools))?)
     }
 
-    /// A block is invalid: it is not relayed (any more). Before [`Node::accept_header`], its header is meant: whoever relayed
-    /// it has accepted an invalid header, and the connections to all of them are closed. After it the body is meant, of which
-    /// they need not have known: nobody is to blame.
+    /// A block is invalid: it is not relayed (any more). Before [`Node::accept_header`] and [`Event::Block`] its header is meant:
+    /// whoever relayed it has accepted an invalid header, and the connections to all of them are closed. After either the body
+    /// may be meant, of which they need not have known: nobody is to blame.
     ///
     /// # Errors
     /// [`CommandError::UnknownBlock`].
@@ -599,6 +600,19 @@ impl Node {
     /// [`CommandError::Closed`] if it was closed already.
     pub fn close(&self) -> Result<(), CommandError> {
         if self.handle.close() { Ok(()) } else { Err(CommandError::Closed) }
+    }
+}
+
+/// A block with its layout. One that was just rebuilt for the user is known already, so that it is compared and not hashed.
+fn known(core: &Core, block: &Bytes) -> Result<Arc<KnownBlock>, NotKnown> {
+    let key = block_key(block);
+    let here = {
+        let state = core.state();
+        state.pools.blocks.known(&key).or_else(|| state.router.relay.verified(&key)).cloned()
+    };
+    match here.filter(|known| known.bytes == *block) {
+        Some(known) => Ok(known),
+        None => KnownBlock::of(block.clone()).map(Arc::new),
     }
 }
 

@@ -87,6 +87,15 @@ impl Blocks {
         self.entries.iter().find(|entry| entry.key == *key)
     }
 
+    /// Finds a block that is verified.
+    #[must_use]
+    pub fn known(&self, key: &BlockKey) -> Option<&Arc<KnownBlock>> {
+        match &self.get(key)?.content {
+            Content::Known { block, .. } => Some(block),
+            Content::Header { .. } | Content::Opaque(_) => None,
+        }
+    }
+
     /// Finds a block by its state hash.
     #[must_use]
     pub fn by_state_hash(&self, hash: &StateHash) -> Option<&StoredBlock> {

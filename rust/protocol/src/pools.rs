@@ -34,10 +34,26 @@ impl Tip {
     /// # Errors
     /// If the block is too short to be one.
     pub fn new(state_hash: StateHash, block: Bytes) -> Result<Tip, DecodeError> {
+        match KnownBlock::of(block.clone()) {
+            Ok(known) => Ok(Tip::of_known(state_hash, Arc::new(known))),
+            Err(_) => Tip::whole(state_hash, block),
+        }
+    }
+
+    /// A block that is known. Hashes nothing.
+    #[must_use]
+    pub fn of_known(state_hash: StateHash, known: Arc<KnownBlock>) -> Tip {
+        let previous_state_hash = known.layout.header.previous_state_hash;
+        Tip { key: known.key, state_hash, previous_state_hash, block: known.bytes.clone(), known: Some(known) }
+    }
+
+    /// A block that can only travel whole.
+    ///
+    /// # Errors
+    /// If the block is too short to be one.
+    pub fn whole(state_hash: StateHash, block: Bytes) -> Result<Tip, DecodeError> {
         let previous_state_hash = previous_state_hash(&block)?;
-        let known = KnownBlock::of(block.clone()).ok().map(Arc::new);
-        let key = known.as_ref().map_or_else(|| block_key(&block), |known| known.key);
-        Ok(Tip { key, state_hash, previous_state_hash, block, known })
+        Ok(Tip { key: block_key(&block), state_hash, previous_state_hash, block, known: None })
     }
 }
 

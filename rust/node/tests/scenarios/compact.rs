@@ -168,13 +168,27 @@ fn a_rejected_header_ends_the_connection_to_who_relayed_it() {
 #[test]
 fn a_body_that_is_rejected_is_nobody_s_fault() {
     let (mut a, mut b) = pair();
-    let block = block(9);
+    for (block, header_first) in [(block(9), true), (block(19), false)] {
+        a.node.set_best_tip(hash(1), block.bytes.clone()).unwrap();
+        let key = b.header().1;
+        if header_first {
+            b.node.accept_header(key, None).unwrap();
+        }
+        b.block();
+        b.node.reject(key).unwrap();
+        round_trip(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn the_own_tip_goes_to_new_peers_whatever_is_said_of_it() {
+    let mut a = TestNode::start(1);
+    let mut b = TestNode::start(2);
+    let block = block(18);
     a.node.set_best_tip(hash(1), block.bytes.clone()).unwrap();
-    let key = b.header().1;
-    b.node.accept_header(key, None).unwrap();
-    b.block();
-    b.node.reject(key).unwrap();
-    round_trip(&mut a, &mut b);
+    a.node.ignore(block.key).unwrap();
+    connect(&mut b, &mut a);
+    assert!(b.block().1 == block.bytes);
 }
 
 #[test]

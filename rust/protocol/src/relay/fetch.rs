@@ -216,12 +216,21 @@ impl Relay {
     fn give_up_list(&mut self, now: Time, key: BlockKey, root: ItemsRoot) {
         let Some(tracked) = self.blocks.get_mut(&key) else { return };
         tracked.spent.insert(root);
-        tracked.misled = true;
-        tracked.body = Body::Waiting;
-        let of_list = |tried| matches!(tried, Tried::Items | Tried::Ids);
-        tracked.tried.retain(|(tried, _)| !of_list(*tried));
-        self.cancel_some(&key, |what| of_list(what.tried()));
+        tracked.tried.retain(|(tried, _)| !tried.is_of_list());
+        self.drop_list(key);
         self.want_list(now, key);
+    }
+
+    /// The list that the block is rebuilt from leads nowhere.
+    fn drop_list(&mut self, key: BlockKey) {
+        if let Some(tracked) = self.blocks.get_mut(&key)
+            && matches!(tracked.body, Body::Rebuilding { .. })
+        {
+            tracked.misled = true;
+            tracked.working = None;
+            tracked.body = Body::Waiting;
+            self.cancel_some(&key, |what| what.tried().is_of_list());
+        }
     }
 
     fn begin_chunks(&mut self, now: Time, key: BlockKey) {
@@ -423,8 +432,7 @@ impl Relay {
             Outcome::Missing(_) | Outcome::Failed => {}
             Outcome::Invalid(invalid) => {
                 // Only the list's sender has lied: it may have taken a true root from others, who told nothing else.
-                tracked.misled = true;
-                tracked.body = Body::Waiting;
+                self.drop_list(key);
                 self.blame(now, from, Rule::FalseBlock { key, what: invalid.to_string() }, pools);
             }
         }
@@ -565,15 +573,8 @@ impl Relay {
         match refused.fault() {
             Fault::Answerer => self.blame(now, answerer, false_block(key, refused), pools),
             Fault::ListSender => {
-                if let Some(tracked) = self.blocks.get_mut(&key)
-                    && matches!(tracked.body, Body::Rebuilding { .. })
-                {
-                    // The root may be others', and true: it is the list that is false.
-                    tracked.misled = true;
-                    tracked.working = None;
-                    tracked.body = Body::Waiting;
-                }
-                self.cancel_some(&key, |what| matches!(what.tried(), Tried::Items | Tried::Ids));
+                // The root may be others', and true: it is the list that is false.
+                self.drop_list(key);
                 self.blame(now, sender, false_block(key, refused), pools);
             }
         }

@@ -39,6 +39,7 @@ mod tracked;
 mod work;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mina_p2p_block::{ItemSource, KnownBlock, Outcome};
@@ -79,7 +80,7 @@ pub const UNFINISHED_MAX: usize = 8;
 /// How long the user may take for a verdict.
 pub const VERDICT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a body may take after its header. A slot of mainnet has 180 s.
+/// How long a body may take after the first news of its block. A slot of mainnet has 180 s.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long those who relayed a header are waited for, before others are asked for the body.
@@ -287,19 +288,25 @@ impl Relay {
         if tracked.is_none() && pools.blocks.get(&key).is_none() {
             return Err(UnknownBlock(key));
         }
-        pools.blocks.remove(&key);
+        // The user's own tip is what it says it is.
+        if pools.tip.as_ref().is_none_or(|tip| tip.key != key) {
+            pools.blocks.remove(&key);
+        }
         self.dropped(now, key, tracked, pools);
         Ok(())
     }
 
-    /// Ends a block that is invalid: it is not relayed (any more). If its header was not accepted, the peers that told of it
-    /// have relayed an invalid header: their connections end.
+    /// Ends a block that is invalid: it is not relayed (any more). If its header was not accepted, and the user was not told of
+    /// its body, the peers that told of it have relayed an invalid header: their connections end. Once the body is here, that
+    /// may be what is invalid, and nobody is to blame.
     ///
     /// # Errors
     /// [`UnknownBlock`], if it has ended or was never here.
     pub fn reject(&mut self, now: Time, key: BlockKey, pools: &mut Pools) -> Result<(), UnknownBlock> {
         let to_blame = match self.blocks.get(&key) {
-            Some(tracked) if tracked.verdict == Verdict::Open => tracked.holders.keys().copied().collect(),
+            Some(tracked) if tracked.verdict == Verdict::Open && tracked.wants_body() => {
+                tracked.holders.keys().copied().collect()
+            }
             _ => Vec::new(),
         };
         self.ignore(now, key, pools)?;
@@ -390,6 +397,15 @@ impl Relay {
         self.outputs.pop_front()
     }
 
+    /// A block that is verified and waits for the user's verdict.
+    #[must_use]
+    pub fn verified(&self, key: &BlockKey) -> Option<&Arc<KnownBlock>> {
+        match &self.blocks.get(key)?.body {
+            Body::Verified { known, .. } => Some(known),
+            _ => None,
+        }
+    }
+
     /// How many blocks are on their way, unjudged or unfinished.
     #[must_use]
     pub fn pending(&self) -> usize {
@@ -427,7 +443,7 @@ impl Relay {
         let event = RelayEvent::Block { peer, key, block, previous_state_hash, how };
         // The user has as long again to judge the body.
         tracked.told = Some(now);
-        tracked.body = Body::Verified { known: std::sync::Arc::from(known), lacked: lacked.into() };
+        tracked.body = Body::Verified { known: Arc::from(known), lacked: lacked.into() };
         self.tell(event);
         self.finish(&key, pools);
     }
@@ -436,7 +452,7 @@ impl Relay {
     fn finish(&mut self, key: &BlockKey, pools: &mut Pools) {
         let Some(tracked) = self.blocks.get(key) else { return };
         let (Verdict::Accepted, Body::Verified { known, lacked }) = (tracked.verdict, &tracked.body) else { return };
-        let content = Content::Known { block: std::sync::Arc::clone(known), lacked: std::sync::Arc::clone(lacked) };
+        let content = Content::Known { block: Arc::clone(known), lacked: Arc::clone(lacked) };
         pools.blocks.put(*key, tracked.state_hash, content);
         self.blocks.remove(key);
         self.settle(*key);

@@ -88,6 +88,13 @@ pub(super) enum Tried {
     Whole,
 }
 
+impl Tried {
+    /// Whether it is about what one list needs.
+    pub(super) fn is_of_list(self) -> bool {
+        matches!(self, Tried::Items | Tried::Ids)
+    }
+}
+
 impl What {
     pub(super) fn tried(&self) -> Tried {
         match self {
