@@ -27,10 +27,12 @@
 //! The layers below are crates of their own: `mina-p2p-wire` (bytes), `mina-p2p-block` (what is in a block; here as
 //! [`block`]), `mina-p2p-protocol` (state machines without I/O) and `mina-p2p-transport` (connections).
 
+mod blocks;
 mod config;
 mod core;
 mod event;
 mod figures;
+mod items;
 mod link;
 mod node;
 mod peering;

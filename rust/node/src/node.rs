@@ -1,23 +1,15 @@
 //! The node: what a user holds.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use mina_p2p_block::{
-    ItemForm, KnownBlock, NotKnown, WorkForm, block_key, canonical, command_info, item_id, item_id_of_parts, work_info,
-};
 use mina_p2p_protocol::relay::UnknownBlock;
 use mina_p2p_protocol::router::{ItemKey, Refusal, Router, RouterConfig};
-use mina_p2p_protocol::{Change, Pools, Request, RequestError, RespondError, Response, Tip};
+use mina_p2p_protocol::{Pools, Request, RequestError, RespondError, Response};
 use mina_p2p_transport::{BudgetFigures, CloseReason, FrameBudget, ListenError, Listener, Transport};
-use mina_p2p_wire::message::{
-    BlockKey, ItemId, JobId, SnarkInfo, SnarkJobCommitment, StateHash, TransactionHash, TransactionInfo,
-};
 use mina_p2p_wire::{Address, ChainId, Host, PeerId, SecretKey};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
@@ -238,7 +230,7 @@ impl Node {
         &self.handle.core
     }
 
-    fn open(&self) -> Result<&Arc<Core>, CommandError> {
+    pub(crate) fn open(&self) -> Result<&Arc<Core>, CommandError> {
         if self.handle.closed.load(Ordering::SeqCst) { Err(CommandError::Closed) } else { Ok(self.core()) }
     }
 
@@ -278,202 +270,6 @@ impl Node {
     pub fn wait(&self, max: usize, timeout: Duration) -> Vec<Event> {
         self.core().events.wait(timeout);
         self.poll(max)
-    }
-
-    /// Makes a block our best tip: it is offered to every peer that permits one, compactly to those that can take it so.
-    /// `state_hash` is the block's own. A block that came by [`Event::Block`] and was accepted is on its way already to
-    /// peers with compact blocks; all others, and those that connect later, get it by this.
-    ///
-    /// # Errors
-    /// [`CommandError::NotABlock`] if the bytes are too few to be one; [`CommandError::TooLong`].
-    pub fn set_best_tip(&self, state_hash: StateHash, block: Bytes) -> Result<BlockKey, CommandError> {
-        let core = self.open()?;
-        check_len(block.len(), core.limits.session.block)?;
-        let tip = match known(core, &block) {
-            Ok(known) => Tip::of_known(state_hash, known),
-            Err(_) => Tip::whole(state_hash, block).map_err(|error| CommandError::NotABlock(error.to_string()))?,
-        };
-        let (key, now) = (tip.key, core.now());
-        core.relay(|relay, pools| {
-            pools.set_tip(tip);
-            relay.had(now, &key, pools);
-        });
-        Ok(key)
-    }
-
-    /// Relays a block that is not, or not yet, our best tip: to peers with compact blocks. It also ends the wait for a verdict
-    /// on it, if there is one.
-    ///
-    /// # Errors
-    /// [`CommandError::NotABlock`] if its body is not the one that its header names: it could not travel; and
-    /// [`CommandError::TooLong`].
-    pub fn announce_block(&self, state_hash: StateHash, block: Bytes) -> Result<BlockKey, CommandError> {
-        let core = self.open()?;
-        check_len(block.len(), core.limits.session.block)?;
-        let known = known(core, &block).map_err(|error| CommandError::NotABlock(error.to_string()))?;
-        let block = Tip::of_known(state_hash, known);
-        let (key, now) = (block.key, core.now());
-        core.relay(|relay, pools| relay.announce(now, &block, pools));
-        Ok(key)
-    }
-
-    /// The header of an [`Event::Header`] is valid: it is relayed at once, and the block when its body is here. `state_hash`,
-    /// if it is known already, lets peers without compact blocks be asked for the body.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownBlock`].
-    pub fn accept_header(&self, key: BlockKey, state_hash: Option<StateHash>) -> Result<(), CommandError> {
-        let core = self.open()?;
-        let now = core.now();
-        Ok(core.relay(|relay, pools| relay.accept_header(now, key, state_hash, pools))?)
-    }
-
-    /// The block of an [`Event::Block`], or of an [`Event::Header`] if its body is still to come, is valid: it is relayed, and
-    /// peers that ask for it by its state hash are answered. It does not become our best tip.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownBlock`].
-    pub fn accept(&self, key: BlockKey, state_hash: StateHash) -> Result<(), CommandError> {
-        let core = self.open()?;
-        let now = core.now();
-        Ok(core.relay(|relay, pools| relay.accept(now, key, state_hash, pools))?)
-    }
-
-    /// A block is of no interest: it is not relayed (any more), and no peer is to blame.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownBlock`].
-    pub fn ignore(&self, key: BlockKey) -> Result<(), CommandError> {
-        let core = self.open()?;
-        let now = core.now();
-        Ok(core.relay(|relay, pools| relay.ignore(now, key, pools))?)
-    }
-
-    /// A block is invalid: it is not relayed (any more). Before [`Node::accept_header`] and [`Event::Block`] its header is meant:
-    /// whoever relayed it has accepted an invalid header, and the connections to all of them are closed. After either the body
-    /// may be meant, of which they need not have known: nobody is to blame.
-    ///
-    /// # Errors
-    /// [`CommandError::UnknownBlock`].
-    pub fn reject(&self, key: BlockKey) -> Result<(), CommandError> {
-        let core = self.open()?;
-        let now = core.now();
-        Ok(core.relay(|relay, pools| relay.reject(now, key, pools))?)
-    }
-
-    /// Puts a transaction in our pool: peers are told of it, and can fetch it. One whose hash is there already is
-    /// replaced and, if it differs, told of again. False if it was there, the same in every byte.
-    ///
-    /// Its body is the binprot form of the user command; spelled otherwise than canonically, it is kept as it is
-    /// canonically. (Other bytes are kept as they are: no compact block can contain them.)
-    ///
-    /// # Errors
-    /// [`CommandError::TooLong`].
-    pub fn add_transaction(&self, info: TransactionInfo, body: Bytes) -> Result<bool, CommandError> {
-        let core = self.open()?;
-        check_len(body.len(), core.limits.session.transaction)?;
-        // Hashed before the lock is taken.
-        let (body, id) = pool_item(ItemForm::Command, body);
-        let key = ItemKey::Transaction(info.hash);
-        self.add(core, &key, |state, source| state.pools.transactions.insert_item(info.hash, info, body, id, source))
-    }
-
-    /// Puts a transaction in our pool, as [`Node::add_transaction`] does, and finds out by itself what peers are to be told of
-    /// it. False if it was there already.
-    ///
-    /// # Errors
-    /// [`CommandError::NotAnItem`] if the bytes are no user command, or are a zkApp command with proofs and the node has no
-    /// [`Builder::dummy_proof`]; [`CommandError::TooLong`].
-    pub fn add_command(&self, body: Bytes) -> Result<(TransactionInfo, bool), CommandError> {
-        let core = self.open()?;
-        check_len(body.len(), core.limits.session.transaction)?;
-        let body = canonical_item(ItemForm::Command, body)?;
-        let info = command_info(&body, core.dummy_proof.as_deref());
-        let info = info.map_err(|error| CommandError::NotAnItem(error.to_string()))?;
-        Ok((info, self.add_transaction(info, body)?))
-    }
-
-    /// Puts a completed work in our pool, as [`Node::add_transaction`] does with a transaction. Its body is the work as an RPC
-    /// answers with it: prover, fee, proofs.
-    ///
-    /// # Errors
-    /// [`CommandError::TooLong`].
-    pub fn add_work(&self, info: SnarkInfo, body: Bytes) -> Result<bool, CommandError> {
-        let core = self.open()?;
-        check_len(body.len(), core.limits.session.work)?;
-        let (body, id) = pool_item(ItemForm::RpcWork, body);
-        let key = ItemKey::Work(info.job_id);
-        self.add(core, &key, |state, source| state.pools.works.insert_item(info.job_id, info, body, id, source))
-    }
-
-    /// Puts a completed work in our pool, given as a block carries it (fee, proofs, prover), and finds out by itself what peers
-    /// are to be told of it. False if it was there already.
-    ///
-    /// # Errors
-    /// [`CommandError::NotAnItem`] if the bytes are no work; [`CommandError::TooLong`].
-    pub fn add_completed_work(&self, work: Bytes) -> Result<(SnarkInfo, bool), CommandError> {
-        let core = self.open()?;
-        check_len(work.len(), core.limits.session.work)?;
-        let not_an_item = |error: &dyn std::fmt::Display| CommandError::NotAnItem(error.to_string());
-        let work = canonical_item(ItemForm::BlockWork, work)?;
-        let info = work_info(&work).map_err(|error| not_an_item(&error))?;
-        let form = WorkForm::of(ItemForm::BlockWork, &work).map_err(|error| not_an_item(&error))?;
-        let body = Bytes::from(form.rpc_parts(&work).concat());
-        Ok((info, self.add_work(info, body)?))
-    }
-
-    /// Tells peers of a commitment to a SNARK job.
-    ///
-    /// # Errors
-    /// [`CommandError::Closed`].
-    pub fn add_commitment(&self, commitment: SnarkJobCommitment) -> Result<bool, CommandError> {
-        let core = self.open()?;
-        let key = ItemKey::Commitment(commitment.job_id);
-        self.add(core, &key, |state, source| {
-            state.pools.commitments.insert(commitment.job_id, commitment, Bytes::new(), source)
-        })
-    }
-
-    fn add(
-        &self,
-        core: &Core,
-        key: &ItemKey,
-        insert: impl FnOnce(&mut State, Option<PeerId>) -> Change,
-    ) -> Result<bool, CommandError> {
-        let mut state = core.state();
-        let source = state.router.settled(key);
-        let change = insert(&mut state, source);
-        core.wake_links(&state);
-        Ok(changed(change))
-    }
-
-    /// Takes a transaction out of our pool. False if it was not there.
-    ///
-    /// # Errors
-    /// [`CommandError::Closed`].
-    pub fn remove_transaction(&self, hash: &TransactionHash) -> Result<bool, CommandError> {
-        let mut state = self.open()?.state();
-        // Whoever offered it before need not have it any more when it comes again.
-        state.router.settled(&ItemKey::Transaction(*hash));
-        Ok(state.pools.transactions.remove(hash).is_some())
-    }
-
-    /// Takes a work out of our pool. False if it was not there.
-    ///
-    /// # Errors
-    /// [`CommandError::Closed`].
-    pub fn remove_work(&self, job: &JobId) -> Result<bool, CommandError> {
-        let mut state = self.open()?.state();
-        state.router.settled(&ItemKey::Work(*job));
-        Ok(state.pools.works.remove(job).is_some())
-    }
-
-    /// Tells nobody any more of a commitment. False if it was not there.
-    ///
-    /// # Errors
-    /// [`CommandError::Closed`].
-    pub fn remove_commitment(&self, job: &JobId) -> Result<bool, CommandError> {
-        Ok(self.open()?.state().pools.commitments.remove(job).is_some())
     }
 
     /// Puts a request to a peer; without one, to a connected peer that offered what is asked for, or else to the one
@@ -603,48 +399,7 @@ impl Node {
     }
 }
 
-/// A block with its layout. One that was just rebuilt for the user is known already, so that it is compared and not hashed.
-fn known(core: &Core, block: &Bytes) -> Result<Arc<KnownBlock>, NotKnown> {
-    let key = block_key(block);
-    let here = {
-        let state = core.state();
-        state.pools.blocks.known(&key).or_else(|| state.router.relay.verified(&key)).cloned()
-    };
-    match here.filter(|known| known.bytes == *block) {
-        Some(known) => Ok(known),
-        None => KnownBlock::of(block.clone()).map(Arc::new),
-    }
-}
-
-/// An item as the pool keeps it: canonical, and with its name, if it is one that a block can carry.
-fn pool_item(form: ItemForm, body: Bytes) -> (Bytes, Option<ItemId>) {
-    let Ok(body) = canonical_item(form, body.clone()) else { return (body, None) };
-    let id = match form {
-        ItemForm::Command => Some(item_id(&body)),
-        _ => WorkForm::of(form, &body).ok().map(|work| item_id_of_parts(&work.block_parts(&body))),
-    };
-    (body, id)
-}
-
-/// The item's canonical bytes; they are the same where they were already.
-fn canonical_item(form: ItemForm, body: Bytes) -> Result<Bytes, CommandError> {
-    match canonical(form, &body) {
-        Ok(Cow::Borrowed(_)) => Ok(body),
-        Ok(Cow::Owned(canonical)) => Ok(canonical.into()),
-        Err(error) => Err(CommandError::NotAnItem(error.to_string())),
-    }
-}
-
-/// Whether peers are to be told.
-fn changed(change: Change) -> bool {
-    match change {
-        Change::Added | Change::Updated => true,
-        // Larger than a pool log: our limits on single items are below that.
-        Change::Unchanged | Change::TooLarge => false,
-    }
-}
-
-fn check_len(len: usize, max: u32) -> Result<(), CommandError> {
+pub(crate) fn check_len(len: usize, max: u32) -> Result<(), CommandError> {
     let max = max as usize;
     if len > max { Err(CommandError::TooLong { len, max }) } else { Ok(()) }
 }

@@ -4,6 +4,7 @@
 //! proofs stay opaque: slices of the frame that they came in.
 
 mod best_tip;
+mod block_query;
 mod compact;
 mod extension_rpc;
 mod hello;
@@ -22,9 +23,10 @@ pub use crate::hash::{
     BlockKey, CompressedPublicKey, ItemId, ItemsRoot, JobId, LedgerHash, StateHash, TransactionHash,
 };
 pub use best_tip::{BestTipMessage, MAX_BEST_TIP_LEN, MAX_BLOCK_LEN, previous_state_hash};
+pub use block_query::{BlockAnswer, BlockQuery};
 pub use compact::{
-    Announcement, BlockAnswer, BlockQuery, CompactMessage, ItemList, MAX_ANNOUNCEMENT_LEN, MAX_COMPACT_ITEMS,
-    MAX_COMPACT_LEN, MAX_COMPACT_PERMIT_LEN, MAX_HEADER_LEN, MAX_ITEM_LEN, SHORT_ID_LEN, ShortId,
+    Announcement, CompactMessage, ItemList, MAX_ANNOUNCEMENT_LEN, MAX_COMPACT_ITEMS, MAX_COMPACT_LEN,
+    MAX_COMPACT_PERMIT_LEN, MAX_HEADER_LEN, MAX_ITEM_LEN, SHORT_ID_LEN, ShortId,
 };
 pub use extension_rpc::{
     ExtensionError, ExtensionMessage, ExtensionName, InvalidExtensionName, MAX_EXTENSION_BODY_LEN,
