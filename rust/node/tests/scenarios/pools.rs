@@ -171,11 +171,13 @@ fn a_peer_that_was_away_gets_what_it_missed_and_nothing_else() {
 
 #[test]
 fn a_user_that_takes_no_events_gets_one_permits_worth_of_them() {
-    let (mut a, mut b) = pair();
+    let (mut a, mut b) = (TestNode::start(1), TestNode::start(2));
+    // Before they are connected, or the permit may be used up by the first few.
     for n in 0..100 {
         let (info, body) = transaction(n, 10);
         a.node.add_transaction(info, body).unwrap();
     }
+    connect(&mut a, &mut b);
     eventually("the first permit's items", || b.node.pending_events() == 32);
     // Answered by the library: the connection lives, and what was sent before has come.
     let request = a.ask(b.id(), Request::Rpc(RpcRequest::InitialPeers));
