@@ -945,8 +945,8 @@ val remove_commitment : t -> Job_id.t -> (bool, Error.t) result
     [~compact_blocks:false].
 
     Verdicts are given by the block's key, once; giving one twice does no harm.
-    [Error Unknown_block] if the block has ended (it took too long, or was
-    ignored or rejected) or was never here. *)
+    [Error Unknown_block] if the block has ended (it took too long, failed, or
+    was ignored or rejected) or was never here. *)
 
 val accept_header :
   t -> ?state_hash:State_hash.t -> Block_key.t -> (unit, Error.t) result

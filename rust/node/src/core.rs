@@ -10,8 +10,8 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use mina_p2p_protocol::router::{ConnectionId, ItemKey, PROBE_TIMEOUT, Router};
 use mina_p2p_protocol::{
-    self as protocol, ExtensionService, IncomingRequest, Lanes, Pools, Processed, Request, Response, Session,
-    SessionConfig, Time,
+    self as protocol, ExtensionService, IncomingId, IncomingRequest, Lanes, Pools, Processed, Request, Response,
+    Session, SessionConfig, Time,
 };
 use mina_p2p_transport::{Connection, FrameBudget, Reservation, Transport};
 use mina_p2p_wire::message::{BlockQuery, Capabilities, Hello, RpcRequest, RpcResponse};
@@ -240,22 +240,15 @@ impl Core {
                 driven.queries.push_back((id, request));
                 return;
             }
-            protocol::Event::Request { id, request } => match self.answer(driven, &request) {
-                // The peer may have gone meanwhile: then nobody waits for the answer.
-                Some(response) => {
-                    if is_block_query(&request) {
-                        driven.answers(id);
-                    }
-                    let _ = driven.session.respond(self.now(), id, response);
+            protocol::Event::Request { id, request } => {
+                if self.answer(driven, id, &request) {
                     return;
                 }
-                None => {
-                    driven.incoming.insert(id);
-                    of_request = driven.take_reservation(id);
-                    let responder = ResponderId { connection: link.id, incoming: id };
-                    (Event::Request { peer, responder, request }, None)
-                }
-            },
+                driven.incoming.insert(id);
+                of_request = driven.take_reservation(id);
+                let responder = ResponderId { connection: link.id, incoming: id };
+                (Event::Request { peer, responder, request }, None)
+            }
             protocol::Event::RequestCancelled { id, .. } => {
                 if let Some(at) = driven.queries.iter().position(|(query, _)| *query == id) {
                     // The user knows nothing of it.
@@ -295,11 +288,19 @@ impl Core {
             && let Some((id, request)) = driven.queries.pop_front()
         {
             // Only what is answered here waits.
-            let Some(response) = self.answer(driven, &request) else { continue };
-            driven.answers(id);
-            // As above, the peer may have gone.
-            let _ = driven.session.respond(self.now(), id, response);
+            self.answer(driven, id, &request);
         }
+    }
+
+    /// Answers what the library can answer by itself; false if it cannot.
+    fn answer(&self, driven: &mut Driven, id: IncomingId, request: &IncomingRequest) -> bool {
+        let Some(response) = self.own_answer(driven, request) else { return false };
+        if is_block_query(request) {
+            driven.answers(id);
+        }
+        // The peer may have gone meanwhile: then nobody waits for the answer.
+        let _ = driven.session.respond(self.now(), id, response);
+        true
     }
 
     /// Whether an offered item is in our pool; if not, remembers who offered it.
@@ -313,7 +314,7 @@ impl Core {
     }
 
     /// What the library answers by itself.
-    fn answer(&self, driven: &Driven, request: &IncomingRequest) -> Option<Response> {
+    fn own_answer(&self, driven: &Driven, request: &IncomingRequest) -> Option<Response> {
         match request {
             IncomingRequest::Rpc(request) => self.state().answer(request).map(|answer| Response::Rpc(Some(answer))),
             IncomingRequest::Extension { name, version: PING_VERSION, .. } if name == PING => {
