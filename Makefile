@@ -5,9 +5,10 @@
 ARGS ?=
 
 help:
-	@echo 'make demo    five OCaml nodes exchange blocks over QUIC, rebuilt from their pools (ARGS=--json: one JSON object on standard output)'
+	@echo 'make demo    five OCaml nodes exchange blocks over QUIC and WebRTC, and rebuild them from their pools'
+	@echo '             (ARGS="--transport quic" or webrtc: all by one; ARGS=--json: one JSON object on standard output; ARGS=--help)'
 	@echo 'make test    all tests, Rust and OCaml; closes with "N passed, N failed"'
-	@echo 'make bench   the figures, as ratios measured in one run'
+	@echo 'make bench   the figures of both transports, as ratios measured in one run'
 	@echo 'make fmt     format the sources'
 	@echo 'make lint    everything that CI checks besides the tests and the demo'
 	@echo 'make doc     the documentation of the Rust crates (and of the OCaml package, with odoc)'

@@ -1,10 +1,10 @@
 //! The configuration, which `create` checks and `start` uses.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mina_p2p::{Address, Builder, ChainId, ExtensionService, Limits, Node, SecretKey};
+use mina_p2p::{Address, Builder, ChainId, ExtensionService, Host, Limits, Node, SecretKey, TransportKind};
 
 use crate::failure::Failure;
 use crate::heap::Arg;
@@ -25,6 +25,13 @@ pub(crate) struct Config {
     limits: Limits,
     compact_blocks: bool,
     dummy_proof: Option<Bytes>,
+    transports: Option<Vec<TransportKind>>,
+    signaling: Option<SocketAddr>,
+    stun_servers: Vec<(Host, u16)>,
+    trusted_proxies: Vec<IpAddr>,
+    discover_peers: usize,
+    take_offers: bool,
+    introduce: bool,
 }
 
 /// The fields are those of `Raw.config`, in its order.
@@ -42,10 +49,36 @@ impl FromOcaml for Config {
             limits: FromOcaml::from_ocaml(value.field(7)?)?,
             compact_blocks: FromOcaml::from_ocaml(value.field(8)?)?,
             dummy_proof: Option::<DummyProof>::from_ocaml(value.field(9)?)?.map(|proof| proof.0),
+            transports: FromOcaml::from_ocaml(value.field(10)?)?,
+            signaling: FromOcaml::from_ocaml(value.field(11)?)?,
+            stun_servers: stun_servers(named("stun_servers", value.field(12)?)?)?,
+            trusted_proxies: trusted_proxies(named("trusted_proxies", value.field(13)?)?)?,
+            discover_peers: named("discover_peers", value.field(14)?)?,
+            take_offers: FromOcaml::from_ocaml(value.field(15)?)?,
+            introduce: FromOcaml::from_ocaml(value.field(16)?)?,
         };
         config.builder().check()?;
         Ok(config)
     }
+}
+
+/// Hosts as text, each with a port.
+fn stun_servers(given: Vec<(String, u16)>) -> Result<Vec<(Host, u16)>, Failure> {
+    let server = |(host, port): (String, u16)| match host.parse() {
+        Ok(_) if port == 0 => Err(Failure::invalid("stun_servers", format!("{host:?}: no port"))),
+        Ok(host) => Ok((host, port)),
+        Err(error) => Err(Failure::invalid("stun_servers", format!("{host:?}: {error}"))),
+    };
+    given.into_iter().map(server).collect()
+}
+
+/// IP addresses as text.
+fn trusted_proxies(given: Vec<String>) -> Result<Vec<IpAddr>, Failure> {
+    let proxy = |text: String| match text.parse() {
+        Ok(address) => Ok(address),
+        Err(_) => Err(Failure::invalid("trusted_proxies", format!("{text:?} is no IP address"))),
+    };
+    given.into_iter().map(proxy).collect()
 }
 
 /// `{ name; version; max_query; cost }`
@@ -136,6 +169,19 @@ impl Config {
         if let Some(agent) = &self.agent {
             builder = builder.agent(agent.clone());
         }
+        if let Some(transports) = &self.transports {
+            builder = builder.transports(transports);
+        }
+        if let Some(address) = self.signaling {
+            builder = builder.signaling(address);
+        }
+        for (host, port) in &self.stun_servers {
+            builder = builder.stun_server(host.clone(), *port);
+        }
+        for address in &self.trusted_proxies {
+            builder = builder.trusted_proxy(*address);
+        }
+        builder = builder.discover_peers(self.discover_peers).take_offers(self.take_offers).introduce(self.introduce);
         builder = builder.compact_blocks(self.compact_blocks);
         if let Some(proof) = &self.dummy_proof {
             builder = builder.dummy_proof(proof.clone());

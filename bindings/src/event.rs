@@ -1,7 +1,7 @@
 //! Events: `Mina_p2p.Event.t`. This is the path that must be fast: small events are a few allocations each.
 
 use mina_p2p::message::{SnarkInfo, SnarkJobCommitment, TransactionInfo};
-use mina_p2p::{BlockFailure, CloseReason, ConnectError, DialError, Direction, Event, HowItCame, Via};
+use mina_p2p::{BlockFailure, CloseReason, ConnectError, DialError, Direction, Event, HowItCame, TransportKind, Via};
 
 use crate::failure::Failure;
 use crate::heap::{Arg, Builder};
@@ -15,6 +15,27 @@ impl ToOcaml for Direction {
             Direction::Dialed => 0,
             Direction::Accepted => 1,
         });
+    }
+}
+
+/// The constructors' numbers are those of `Raw.transport`, in its order.
+impl ToOcaml for TransportKind {
+    fn to_ocaml(self, builder: &mut Builder<'_>) {
+        builder.int(match self {
+            // No node of OCaml's has the one in memory.
+            TransportKind::Quic | TransportKind::Memory => 0,
+            TransportKind::WebRtc => 1,
+        });
+    }
+}
+
+impl FromOcaml for TransportKind {
+    fn from_ocaml(value: Arg<'_>) -> Result<Self, Failure> {
+        match value.int()? {
+            0 => Ok(TransportKind::Quic),
+            1 => Ok(TransportKind::WebRtc),
+            _ => Err(Failure::shape("a transport")),
+        }
     }
 }
 
@@ -95,6 +116,7 @@ impl ToOcaml for CloseReason {
             CloseReason::MalformedHello(text) => (text,).construct(1, builder),
             CloseReason::UnsuitableCertificate(text) => (text,).construct(2, builder),
             CloseReason::Lost(text) => (text,).construct(3, builder),
+            CloseReason::AuthenticationFailed(text) => (text,).construct(5, builder),
             // Also what a later version of the library adds.
             reason => (reason.code() as usize, reason.text().to_owned()).construct(4, builder),
         }
@@ -151,7 +173,9 @@ impl ToOcaml for BlockFailure {
 impl ToOcaml for Event {
     fn to_ocaml(self, builder: &mut Builder<'_>) {
         match self {
-            Event::PeerConnected { peer, address, direction } => (peer, address, direction).construct(0, builder),
+            Event::PeerConnected { peer, address, direction, transport } => {
+                (peer, address, direction, transport).construct(0, builder);
+            }
             Event::PeerDisconnected { peer, reason } => (peer, reason).construct(1, builder),
             Event::DialFailed { address, reason } => (address, reason).construct(2, builder),
             Event::BestTip { peer, block, key, previous_state_hash } => {

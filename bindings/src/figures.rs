@@ -31,7 +31,7 @@ impl ToOcaml for PeerFigures {
         self.peer.to_ocaml(builder);
         self.address.to_ocaml(builder);
         self.direction.to_ocaml(builder);
-        self.transport.to_owned().to_ocaml(builder);
+        self.transport.to_ocaml(builder);
         self.agent.to_ocaml(builder);
         Seconds(self.connected_for).to_ocaml(builder);
         Seconds(self.rtt).to_ocaml(builder);

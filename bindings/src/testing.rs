@@ -15,7 +15,7 @@ use mina_p2p::message::{
 };
 use mina_p2p::{
     Address, Answer, BlockFailure, CloseReason, ConnectError, DialError, Direction, Event, HowItCame, IncomingRequest,
-    PeerId, Refusal, Request, RequestFailure, RequestId, ResponderId, Response, Via,
+    PeerId, Refusal, Request, RequestFailure, RequestId, ResponderId, Response, TransportKind, Via,
 };
 
 use crate::failure::Failure;
@@ -55,8 +55,18 @@ fn samples() -> Result<Vec<Event>, Failure> {
     let to: Address = to.parse().map_err(|error| Failure::Internal(format!("{error}")))?;
 
     let mut events = vec![
-        Event::PeerConnected { peer, address: address("1.2.3.4:65535")?, direction: Direction::Dialed },
-        Event::PeerConnected { peer, address: address("[::1]:8302")?, direction: Direction::Accepted },
+        Event::PeerConnected {
+            peer,
+            address: address("1.2.3.4:65535")?,
+            direction: Direction::Dialed,
+            transport: TransportKind::Quic,
+        },
+        Event::PeerConnected {
+            peer,
+            address: address("[::1]:8302")?,
+            direction: Direction::Accepted,
+            transport: TransportKind::WebRtc,
+        },
     ];
     let reasons = [
         CloseReason::Unspecified,
@@ -79,6 +89,7 @@ fn samples() -> Result<Vec<Event>, Failure> {
         CloseReason::MalformedHello("hello".to_owned()),
         CloseReason::UnsuitableCertificate("certificate".to_owned()),
         CloseReason::Lost("reset".to_owned()),
+        CloseReason::AuthenticationFailed("a reflection".to_owned()),
         CloseReason::Other { code: 99, text: "later".to_owned() },
     ];
     events.extend(reasons.map(|reason| Event::PeerDisconnected { peer, reason }));

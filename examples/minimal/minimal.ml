@@ -1,6 +1,6 @@
-(* minimal.exe CHAIN_ID PORT [ADDRESS ..]: a node that connects to others,
-   prints the blocks that they announce, and fetches every transaction that they
-   offer. *)
+(* minimal.exe CHAIN_ID PORT [ADDRESS ..]: a node that connects to others, by
+   QUIC and WebRTC, prints the blocks that they announce, and fetches every
+   transaction that they offer. *)
 
 open Mina_p2p
 
@@ -29,9 +29,14 @@ let handle node : Event.t -> unit = function
 let () =
   let chain_id = ok (Chain_id.of_string Sys.argv.(1)) in
   let port = int_of_string Sys.argv.(2) in
-  let listen = [ Unix.ADDR_INET (Unix.inet_addr_any, port) ] in
+  (* UDP, for QUIC and WebRTC; and TCP, for offers of WebRTC connections. *)
+  let everywhere = Unix.ADDR_INET (Unix.inet_addr_any, port) in
   let secret_key = ok (Secret_key.generate ()) in
-  let node = ok (create ~listen ~secret_key ~chain_id ()) in
+  let node =
+    ok
+      (create ~listen:[ everywhere ] ~signaling:everywhere ~secret_key ~chain_id
+         ())
+  in
   ok (start node);
   let addresses = ok (listen_addresses node) in
   List.iter (Format.printf "listening on %a@." Address.pp) addresses;

@@ -182,6 +182,14 @@ module Direction = struct
     | Accepted -> printf ppf "accepted"
 end
 
+module Transport = struct
+  type t = Raw.transport = Quic | Webrtc
+
+  let to_string = function Quic -> "quic" | Webrtc -> "webrtc"
+
+  let pp ppf t = Format.pp_print_string ppf (to_string t)
+end
+
 module Close_reason = struct
   type t = Raw.close_reason =
     | Unspecified
@@ -205,6 +213,7 @@ module Close_reason = struct
     | Unsuitable_certificate of string
     | Lost of string
     | Other of { code : int; text : string }
+    | Authentication_failed of string
 
   let pp ppf = function
     | Unspecified -> printf ppf "closed without a reason"
@@ -229,6 +238,7 @@ module Close_reason = struct
         printf ppf "unsuitable certificate: %s" text
     | Lost text -> printf ppf "connection lost: %s" text
     | Other { code; text } -> printf ppf "reason %d: %s" code text
+    | Authentication_failed text -> printf ppf "authentication failed: %s" text
 end
 
 module Dial_failure = struct
@@ -294,6 +304,7 @@ module Event = struct
         peer : Peer_id.t;
         address : Unix.sockaddr;
         direction : Direction.t;
+        transport : Transport.t;
       }
     | Peer_disconnected of { peer : Peer_id.t; reason : Close_reason.t }
     | Dial_failed of { address : Address.t; reason : Dial_failure.t }
@@ -341,9 +352,9 @@ module Event = struct
     | Task_failed of { message : string }
 
   let pp ppf = function
-    | Peer_connected { peer; address; direction } ->
-        printf ppf "%a connected: %a %a" Peer_id.pp peer Direction.pp direction
-          pp_sockaddr address
+    | Peer_connected { peer; address; direction; transport } ->
+        printf ppf "%a connected: %a %a by %a" Peer_id.pp peer Direction.pp
+          direction pp_sockaddr address Transport.pp transport
     | Peer_disconnected { peer; reason } ->
         printf ppf "%a disconnected: %a" Peer_id.pp peer Close_reason.pp reason
     | Dial_failed { address; reason } ->
@@ -433,9 +444,11 @@ end
 
 type t = { secret_key : Secret_key.t; peer_id : Peer_id.t; node : Raw.node }
 
-let create ?(listen = []) ?(external_addresses = []) ?(initial_peers = [])
-    ?agent ?(extension_rpcs = []) ?(limits = Limits.default)
-    ?(compact_blocks = true) ?dummy_proof ~secret_key ~chain_id () =
+let create ?transports ?(listen = []) ?signaling ?(stun_servers = [])
+    ?(trusted_proxies = []) ?(external_addresses = []) ?(initial_peers = [])
+    ?(discover_peers = 0) ?(take_offers = true) ?(introduce = true) ?agent
+    ?(extension_rpcs = []) ?(limits = Limits.default) ?(compact_blocks = true)
+    ?dummy_proof ~secret_key ~chain_id () =
   let node =
     Raw.create
       {
@@ -449,6 +462,13 @@ let create ?(listen = []) ?(external_addresses = []) ?(initial_peers = [])
         limits;
         compact_blocks;
         dummy_proof;
+        transports;
+        signaling;
+        stun_servers;
+        trusted_proxies = List.map Unix.string_of_inet_addr trusted_proxies;
+        discover_peers;
+        take_offers;
+        introduce;
       }
   in
   let peer_id = Secret_key.peer_id secret_key in
@@ -566,7 +586,7 @@ module Peer = struct
     id : Peer_id.t;
     address : Unix.sockaddr;
     direction : Direction.t;
-    transport : string;
+    transport : Transport.t;
     agent : string;
     connected_for : float;
     rtt : float;
@@ -587,10 +607,10 @@ module Peer = struct
 
   let pp ppf t =
     printf ppf
-      "%a: %a %a by %s for %.0f s, agent %S, rtt %.1f ms, %d B out, %d B in"
+      "%a: %a %a by %a for %.0f s, agent %S, rtt %.1f ms, %d B out, %d B in"
       Peer_id.pp t.id Direction.pp t.direction pp_sockaddr t.address
-      t.transport t.connected_for t.agent (t.rtt *. 1000.) t.wire_bytes_sent
-      t.wire_bytes_received
+      Transport.pp t.transport t.connected_for t.agent (t.rtt *. 1000.)
+      t.wire_bytes_sent t.wire_bytes_received
 end
 
 let peers t = Raw.peers t.node

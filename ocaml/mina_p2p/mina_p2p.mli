@@ -205,15 +205,28 @@ module Address : sig
   type t
 
   val of_string : string -> (t, Error.t) result
-  (** Reads an address. Three kinds are known: QUIC
-      (["/ip4/203.0.113.7/udp/8302/mina-quic/p2p/12D3KooW.."], also with [ip6],
-      [dns4], [dns6]), WebRTC with HTTP(S) or relay signaling as the Mina Rust
-      node writes it (["/2b../http/host/port"]), and the OCaml node's libp2p
-      (["/ip4/../tcp/../p2p/.."]). *)
+  (** Reads an address. [Error (Invalid _)] says what is wrong with it. HOST is
+      a domain name, an IPv4 address, or an IPv6 address in brackets; PEER is a
+      peer id as {!Peer_id.to_string} writes it, ID one as
+      {!Peer_id.to_libp2p} does:
+
+      - ["/ip4/A.B.C.D/udp/PORT/mina-quic/p2p/ID"], also ["/ip6/.."] (without
+        brackets), ["/dns4/NAME/.."] and ["/dns6/NAME/.."]: QUIC.
+      - ["/PEER/http/HOST/PORT"], ["/PEER/https/HOST/PORT"]: WebRTC, with
+        signaling at that TCP port; as the Mina Rust node writes it.
+      - ["/PEER/https_proxy/CLUSTER/HOST/PORT"]: the same through a proxy;
+        CLUSTER is the number, below 65536, of those behind it among whom the
+        node is.
+      - ["/PEER/p2p/RELAY"]: WebRTC through a relay, a peer's id. Never dialed:
+        relays introduce whom they choose (see [discover_peers] of {!create}).
+      - ["/ip4/../tcp/PORT/p2p/ID"], also [ip6], [dns4], [dns6]: the OCaml
+        node's libp2p. Never dialed: this library does not speak it. *)
 
   val to_string : t -> string
+  (** The text form: lower-case names, and [dns4] for every name. *)
 
   val peer_id : t -> Peer_id.t
+  (** Who must be there. *)
 
   val equal : t -> t -> bool
 
@@ -275,8 +288,8 @@ module Payload : sig
   (** Gives the memory back now instead of when the payload is collected.
       [Error Payload_shared] if a bigstring or a part made of it is still
       there, or what it is a part of: then nothing is done. (A collection may
-      be needed to find out that they are not.) Afterwards the other functions of this module raise
-      [Invalid_argument] on this payload, and commands give
+      be needed to find out that they are not.) Afterwards the other functions
+      of this module raise [Invalid_argument] on this payload, and commands give
       [Error (Invalid _)]. [Ok ()] if it was released before, and for a payload
       that has nothing to give back. *)
 end
@@ -573,6 +586,20 @@ module Direction : sig
   val pp : Format.formatter -> t -> unit
 end
 
+(** What carries a connection. The same is said over each, and by the same
+    rules. *)
+module Transport : sig
+  type t =
+    | Quic  (** Between nodes of this library. *)
+    | Webrtc
+        (** Data channels: also with existing Mina Rust nodes and browsers. *)
+
+  val to_string : t -> string
+  (** ["quic"] or ["webrtc"]. *)
+
+  val pp : Format.formatter -> t -> unit
+end
+
 (** Why a connection ended. *)
 module Close_reason : sig
   type t =
@@ -598,6 +625,8 @@ module Close_reason : sig
     | Lost of string  (** Nobody closed it. *)
     | Other of { code : int; text : string }
         (** A reason that this version does not know. *)
+    | Authentication_failed of string
+        (** Over WebRTC: the peer did not prove that it is who it said. *)
 
   val pp : Format.formatter -> t -> unit
 end
@@ -654,6 +683,7 @@ module Event : sig
         peer : Peer_id.t;
         address : Unix.sockaddr;
         direction : Direction.t;
+        transport : Transport.t;
       }
     | Peer_disconnected of { peer : Peer_id.t; reason : Close_reason.t }
         (** Requests to the peer have failed before this event. *)
@@ -807,9 +837,16 @@ type t
     garbage collector, some time. *)
 
 val create :
+  ?transports:Transport.t list ->
   ?listen:Unix.sockaddr list ->
+  ?signaling:Unix.sockaddr ->
+  ?stun_servers:(string * int) list ->
+  ?trusted_proxies:Unix.inet_addr list ->
   ?external_addresses:Address.t list ->
   ?initial_peers:Address.t list ->
+  ?discover_peers:int ->
+  ?take_offers:bool ->
+  ?introduce:bool ->
   ?agent:string ->
   ?extension_rpcs:Extension_rpc.t list ->
   ?limits:Limits.t ->
@@ -821,19 +858,63 @@ val create :
   (t, Error.t) result
 (** A node that is configured and checked, but not started.
 
-    [listen]: UDP addresses to be reached at, none by default; port 0 lets the
-    system choose. [external_addresses]: addresses of this node to tell peers
-    beside those, for instance the one that a router forwards. [initial_peers]:
-    peers to be connected with whenever the node runs; the node's own address
-    is ignored. [agent]: the name and version that peers see, at most 64 bytes.
-    [compact_blocks]: whether blocks travel compactly to and from peers that can
-    do so too, as they do unless this is [false]; then every block travels
-    whole, as a best tip. [dummy_proof]: the proof that stands for all proofs
-    where a transaction is hashed, as binprot: the network's
-    [Proof.transaction_dummy]. Without it {!add_command} cannot name zkApp
-    commands that have proofs.
+    Reaching and being reached:
 
-    [Error (Invalid _)] if something cannot be used. *)
+    - [transports]: which are on, the preferred one first; [[Quic; Webrtc]]
+      unless given. A peer that has addresses of both is dialed by the preferred
+      one, and 300 ms later, or when that has failed, by the other too; the
+      first connection that authenticates is kept.
+    - [listen]: UDP addresses to be reached at, none by default; port 0 lets the
+      system choose. All transports that are on share them. Without any, nobody
+      reaches this node by QUIC, and WebRTC uses ports that the system chooses.
+    - [signaling]: a TCP address at which offers of WebRTC connections are taken
+      by HTTP, of Mina Rust nodes and browsers too; port 0 lets the system
+      choose. Not taken unless given: then only peers that a relay introduces
+      reach this node by WebRTC. The connection itself is by UDP, at [listen].
+    - [stun_servers]: host (a name or an IP address, IPv6 in brackets) and UDP
+      port of servers that tell this node its address as the world sees it, for
+      WebRTC behind a NAT. Each new connection waits for them, 500 ms at most;
+      what they said holds for 60 s. Nobody is asked for a peer on this machine,
+      and nobody at all unless given.
+    - [trusted_proxies]: HTTP proxies in front of [signaling]. Their
+      [X-Forwarded-For] is believed to be the address of who offers, for the
+      limits of one address; that of others is not. None by default, and then
+      all who come through a proxy share the limits of one.
+    - [external_addresses]: addresses of this node to tell peers beside those
+      listened on, for instance one that a router forwards, or [signaling] as a
+      proxy serves it. They are told as they are, of either transport. They open
+      no path for WebRTC's datagrams: behind a NAT that takes [stun_servers].
+    - [initial_peers]: peers to be connected with whenever the node runs; the
+      node's own address is ignored. Those of one peer belong together.
+
+    Introductions, by which peers that cannot be dialed are reached, by WebRTC
+    alone:
+
+    - [discover_peers]: as long as the node has fewer connections and dials than
+      this, it has its peers introduce it to others of theirs. 0, the default:
+      it never asks. It dials whom it is introduced to: {!Event.Peer_connected}
+      tells of it, and nothing if that fails.
+    - [take_offers]: whether peers may introduce others to this node; [true].
+    - [introduce]: whether this node introduces its peers to each other;
+      [true].
+
+    The rest:
+
+    - [agent]: the name and version that peers of this library's own kind see,
+      at most 64 bytes.
+    - [extension_rpcs]: what peers may call by name, nothing by default.
+    - [limits]: {!Limits.default} unless given.
+    - [compact_blocks]: whether blocks travel compactly to and from peers that
+      can do so too, as they do unless this is [false]; then every block travels
+      whole, as a best tip.
+    - [dummy_proof]: the proof that stands for all proofs where a transaction is
+      hashed, as binprot: the network's [Proof.transaction_dummy]. Without it
+      {!add_command} cannot name zkApp commands that have proofs.
+
+    [Error (Invalid { what; _ })] if something cannot be used; [what] names the
+    argument, or the limit. [transports] cannot be empty or name one
+    twice; [signaling] cannot be given, nor [discover_peers] be above 0, while
+    WebRTC is off. Addresses are bound by {!start}. *)
 
 val start : t -> (unit, Error.t) result
 (** Binds the addresses and starts the node's threads, which block all signals.
@@ -851,9 +932,10 @@ val peer_id : t -> Peer_id.t
 (** This node's name. *)
 
 val listen_addresses : t -> (Address.t list, Error.t) result
-(** Addresses under which peers can dial this node: external ones, then those
-    listened on, with their real ports. An unspecified IP address stands for
-    each of the machine's. *)
+(** Addresses under which peers can dial this node: external ones, then QUIC's
+    and WebRTC's of [listen] and [signaling], with their real ports. An
+    unspecified IP address (0.0.0.0) stands for each of the machine's: put one
+    of those in its place before giving the address to somebody. *)
 
 (** {1 Taking events} *)
 
@@ -1006,7 +1088,8 @@ val respond : t -> Responder.t -> Incoming.response -> (unit, Error.t) result
 
 val dial : t -> Address.t -> (unit, Error.t) result
 (** Dials a peer, once. How it ends is an event: {!Event.Peer_connected} or
-    {!Event.Dial_failed}. [Error (Dial_refused _)]. *)
+    {!Event.Dial_failed}, [Unreachable] also for an address that is never
+    dialed, or of a transport that is off. [Error (Dial_refused _)]. *)
 
 val disconnect : t -> Peer_id.t -> (unit, Error.t) result
 (** Closes the connection to a peer. An initial peer is dialed again after a
@@ -1062,16 +1145,19 @@ module Peer : sig
     id : Peer_id.t;
     address : Unix.sockaddr;
     direction : Direction.t;
-    transport : string;  (** ["quic"]. *)
-    agent : string;  (** What the peer calls itself: escape it. *)
+    transport : Transport.t;
+    agent : string;
+        (** What the peer calls itself, escape it; [""] if it is not of this
+            library's own kind. *)
     connected_for : float;  (** Seconds. *)
     rtt : float;  (** The round trip time, in seconds. *)
     wire_bytes_sent : int;  (** With packet heads and repetitions. *)
     wire_bytes_received : int;
     datagrams_sent : int;
     datagrams_received : int;
-    packets_lost : int;
-    congestion_window : int;  (** Bytes that may be in flight now. *)
+    packets_lost : int;  (** 0 over WebRTC, where it is not known. *)
+    congestion_window : int;
+        (** Bytes that may be in flight now; 0 over WebRTC likewise. *)
     last_tip : Block_key.t option;  (** The last that the peer sent. *)
     last_tip_sent : Block_key.t option;  (** The last that it was sent. *)
     permits_out : permits;

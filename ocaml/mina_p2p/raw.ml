@@ -171,6 +171,8 @@ type request_failure = Timeout | Dropped | Disconnected
 (* event.rs *)
 type direction = Dialed | Accepted
 
+type transport = Quic | Webrtc
+
 type transaction_info = {
   hash : string;
   fee_payer : string;
@@ -209,6 +211,7 @@ type close_reason =
   | Unsuitable_certificate of string
   | Lost of string
   | Other of { code : int; text : string }
+  | Authentication_failed of string
 
 type dial_failure =
   | Timed_out
@@ -234,6 +237,7 @@ type event =
       peer : string;
       address : Unix.sockaddr;
       direction : direction;
+      transport : transport;
     }
   | Peer_disconnected of { peer : string; reason : close_reason }
   | Dial_failed of { address : address; reason : dial_failure }
@@ -308,7 +312,7 @@ type peer = {
   id : string;
   address : Unix.sockaddr;
   direction : direction;
-  transport : string;
+  transport : transport;
   agent : string;
   connected_for : float;
   rtt : float;
@@ -369,6 +373,13 @@ type config = {
   limits : limits;
   compact_blocks : bool;
   dummy_proof : string option;
+  transports : transport list option;
+  signaling : Unix.sockaddr option;
+  stun_servers : (string * int) list;
+  trusted_proxies : string list;
+  discover_peers : int;
+  take_offers : bool;
+  introduce : bool;
 }
 
 (* node.rs *)

@@ -39,22 +39,30 @@ let transaction_info number : Transaction_info.t =
 
 type node = { node : t; fd : Unix.file_descr; events : Event.t Queue.t }
 
-let create ?(chain_id = chain_id) ?(listen = [ loopback ]) ?initial_peers
+let create ?(chain_id = chain_id) ?transports ?signaling
+    ?(listen = [ loopback ]) ?external_addresses ?initial_peers ?discover_peers
     ?extension_rpcs ?limits ?compact_blocks ?dummy_proof () =
   let secret_key = ok (Secret_key.generate ()) in
   ok
-    (create ~listen ?initial_peers ?extension_rpcs ?limits ?compact_blocks
-       ?dummy_proof ~secret_key ~chain_id ())
+    (create ?transports ?signaling ~listen ?external_addresses ?initial_peers
+       ?discover_peers ?extension_rpcs ?limits ?compact_blocks ?dummy_proof
+       ~secret_key ~chain_id ())
 
 let start_node node =
   ok (start node);
   { node; fd = ok (event_fd node); events = Queue.create () }
 
-let start ?chain_id ?listen ?initial_peers ?extension_rpcs ?limits
-    ?compact_blocks ?dummy_proof () =
+let start ?chain_id ?transports ?signaling ?listen ?external_addresses
+    ?initial_peers ?discover_peers ?extension_rpcs ?limits ?compact_blocks
+    ?dummy_proof () =
   start_node
-    (create ?chain_id ?listen ?initial_peers ?extension_rpcs ?limits
-       ?compact_blocks ?dummy_proof ())
+    (create ?chain_id ?transports ?signaling ?listen ?external_addresses
+       ?initial_peers ?discover_peers ?extension_rpcs ?limits ?compact_blocks
+       ?dummy_proof ())
+
+(* One that others reach by WebRTC alone. *)
+let start_webrtc () =
+  start ~transports:[ Transport.Webrtc ] ~signaling:loopback ()
 
 (* The test may have closed it. *)
 let stop { node; fd; _ } =
@@ -84,6 +92,14 @@ let rec wait ({ node; fd; events } as waiting) choose =
       wait_readable fd;
       List.iter (fun event -> Queue.add event events) (ok (poll node ~max:7));
       wait waiting choose
+
+let contains text part =
+  let last = String.length text - String.length part in
+  let rec from place =
+    place <= last
+    && (String.sub text place (String.length part) = part || from (place + 1))
+  in
+  from 0
 
 let connected : Event.t -> Peer_id.t option = function
   | Peer_connected { peer; _ } -> Some peer

@@ -49,6 +49,129 @@ let address_in_use () =
       | _ -> Alcotest.fail "it cannot be tried again")
   | _ -> assert false
 
+let signaling_in_use () =
+  let taken = Unix.socket ~cloexec:true PF_INET SOCK_STREAM 0 in
+  Fun.protect ~finally:(fun () -> Unix.close taken) @@ fun () ->
+  Unix.bind taken loopback;
+  Unix.listen taken 1;
+  let node = create ~signaling:(Unix.getsockname taken) () in
+  match Mina_p2p.start node with
+  | Error (Start _) -> ok (close node)
+  | _ -> Alcotest.fail "the address was bound twice"
+
+(* Both transports are on, and each is told of. *)
+let own_addresses () =
+  let text = "/2bQzyYx3fUxa1JReDLrDjuN8gS9R3QZbzi24E26DLdM55t6BLJT" in
+  let external_ = ok (Address.of_string (text ^ "/https/a.example/443")) in
+  let start () =
+    start ~signaling:loopback ~external_addresses:[ external_ ] ()
+  in
+  with_nodes [ start ] @@ function
+  | [ a ] ->
+      let own = Peer_id.to_string (peer_id a.node) in
+      let forms address =
+        match String.split_on_char '/' (Address.to_string address) with
+        | [ ""; "ip4"; "127.0.0.1"; "udp"; port; "mina-quic"; "p2p"; _ ] ->
+            Alcotest.(check bool) "a real port" true (int_of_string port > 0);
+            "quic"
+        | [ ""; peer; "http"; "127.0.0.1"; port ] when peer = own ->
+            Alcotest.(check bool) "a real port" true (int_of_string port > 0);
+            "http"
+        | _ when Address.equal address external_ -> "external"
+        | _ -> Address.to_string address
+      in
+      Alcotest.(check (list string))
+        "addresses"
+        [ "external"; "quic"; "http" ]
+        (List.map forms (ok (listen_addresses a.node)))
+  | _ -> assert false
+
+let arrived : Event.t -> (Peer_id.t * Direction.t * Transport.t) option =
+  function
+  | Peer_connected { peer; direction; transport; _ } ->
+      Some (peer, direction, transport)
+  | _ -> None
+
+(* Whoever has several addresses of a peer takes the transport it prefers. *)
+let preferred () =
+  let both () = start ~signaling:loopback () in
+  let dialed_by transports =
+    with_nodes [ both ] @@ function
+    | [ a ] ->
+        let initial_peers = ok (listen_addresses a.node) in
+        with_nodes [ start ~transports ~initial_peers ] (function
+          | [ b ] ->
+              let who, direction, transport = wait b arrived in
+              let check = Alcotest.(check bool) in
+              check "who" true (Peer_id.equal who (peer_id a.node));
+              check "who dialed" true (direction = Dialed);
+              check "the other end" true
+                (wait a arrived = (peer_id b.node, Accepted, transport));
+              Transport.to_string transport
+          | _ -> assert false)
+    | _ -> assert false
+  in
+  let check transports name =
+    Alcotest.(check string) name name (dialed_by transports)
+  in
+  check [ Webrtc ] "webrtc";
+  check [ Quic ] "quic";
+  check [ Webrtc; Quic ] "webrtc"
+
+let never_dialed () =
+  with_nodes [ start; start_webrtc; start ~transports:[ Quic ] ] @@ function
+  | [ a; webrtc; quic ] ->
+      let unreachable node address =
+        (match dial node.node address with
+        | Ok () -> ()
+        | Error error -> Alcotest.failf "refused: %a" Error.pp error);
+        match
+          wait node (function
+            | Dial_failed { address = which; reason } -> Some (which, reason)
+            | _ -> None)
+        with
+        | which, Unreachable _ ->
+            Alcotest.(check bool) "which" true (Address.equal which address)
+        | _, reason -> Alcotest.failf "%a" Dial_failure.pp reason
+      in
+      let id = peer_id webrtc.node in
+      let of_peer rest = ok (Address.of_string rest) in
+      let relay = Peer_id.to_string (peer_id quic.node) in
+      unreachable a
+        (of_peer (Printf.sprintf "/%s/p2p/%s" (Peer_id.to_string id) relay));
+      unreachable a
+        (of_peer ("/ip4/127.0.0.1/tcp/8302/p2p/" ^ Peer_id.to_libp2p id));
+      (* Of a transport that is off. *)
+      unreachable quic (address webrtc);
+      unreachable webrtc (address quic)
+  | _ -> assert false
+
+(* Two nodes that know only a third become each other's peers. *)
+let introduced () =
+  with_nodes [ start_webrtc ] @@ function
+  | [ relay ] -> (
+      let initial_peers = ok (listen_addresses relay.node) in
+      let hidden ?discover_peers () =
+        start ~transports:[ Transport.Webrtc ] ~listen:[] ~initial_peers
+          ?discover_peers ()
+      in
+      with_nodes [ hidden ?discover_peers:None; hidden ~discover_peers:2 ]
+      @@ function
+      | [ a; b ] ->
+          let is_other id event =
+            match arrived event with
+            | Some (peer, direction, Webrtc) when Peer_id.equal peer id ->
+                Some direction
+            | _ -> None
+          in
+          let check = Alcotest.(check bool) in
+          check "b dialed" true
+            (wait b (is_other (peer_id a.node)) = Direction.Dialed);
+          check "a accepted" true
+            (wait a (is_other (peer_id b.node)) = Direction.Accepted)
+      | _ -> assert false)
+  | _ -> assert false
+
 let abandoned () =
   with_nodes [ start ] @@ function
   | [ b ] -> (
@@ -64,10 +187,19 @@ let abandoned () =
       | reason -> Alcotest.failf "%a" Close_reason.pp reason)
   | _ -> assert false
 
-let block_and_items () =
+let block_and_items ~start ~by () =
   with_nodes [ start; start ] @@ function
   | [ a; b ] ->
       connect a b;
+      List.iter
+        (fun { node; _ } ->
+          match ok (peers node) with
+          | [ { Peer.transport; _ } ] ->
+              Alcotest.(check string)
+                "the transport" (Transport.to_string by)
+                (Transport.to_string transport)
+          | _ -> Alcotest.fail "not one peer")
+        [ a; b ];
       let bytes = block ~parent:1 2_000_000 in
       let key =
         ok
@@ -434,9 +566,17 @@ let tests =
   [
     case "live once" life;
     case "tell that an address is in use" address_in_use;
+    case "tell that a signaling address is in use" signaling_in_use;
+    case "tell their addresses of both transports" own_addresses;
+    case "dial by the transport that they prefer" preferred;
+    case "do not dial what no transport reaches" never_dialed;
+    case "are introduced through a third" introduced;
     case "are closed when collected" abandoned;
     case "are collected though small" abandoned_unstarted;
-    case "exchange a block and items" block_and_items;
+    case "exchange a block and items"
+      (block_and_items ~start:(fun () -> start ()) ~by:Transport.Quic);
+    case "exchange them over WebRTC"
+      (block_and_items ~start:start_webrtc ~by:Transport.Webrtc);
     case "ask and answer" requests;
     case "dial, disconnect and ban" connections;
     case "wake who waits" waiting;

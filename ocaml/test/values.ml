@@ -29,9 +29,9 @@ let bytes = Payload.of_string "bytes"
 
 (* What [samples] of bindings/src/testing.rs makes. *)
 let expected : Event.t list =
-  let connected ip port direction : Event.t =
+  let connected ip port direction transport : Event.t =
     let address = Unix.ADDR_INET (Unix.inet_addr_of_string ip, port) in
-    Peer_connected { peer; address; direction }
+    Peer_connected { peer; address; direction; transport }
   in
   let disconnected reason : Event.t = Peer_disconnected { peer; reason } in
   let dial_failed reason : Event.t = Dial_failed { address; reason } in
@@ -79,8 +79,8 @@ let expected : Event.t list =
   List.concat
     [
       [
-        connected "1.2.3.4" 65535 Direction.Dialed;
-        connected "::1" 8302 Direction.Accepted;
+        connected "1.2.3.4" 65535 Direction.Dialed Transport.Quic;
+        connected "::1" 8302 Direction.Accepted Transport.Webrtc;
       ];
       List.map disconnected
         [
@@ -104,6 +104,7 @@ let expected : Event.t list =
           Malformed_hello "hello";
           Unsuitable_certificate "certificate";
           Lost "reset";
+          Authentication_failed "a reflection";
           Other { code = 99; text = "later" };
         ];
       List.map dial_failed
@@ -501,15 +502,51 @@ let texts () =
   Alcotest.(check string)
     "secret key" seed
     (Secret_key.to_seed (ok (Secret_key.of_string text)));
-  let address = "/ip6/::1/udp/8302/mina-quic/p2p/" ^ libp2p in
-  let parsed = ok (Address.of_string address) in
-  Alcotest.(check string) "address" address (Address.to_string parsed);
-  Alcotest.(check bool)
-    "of the peer" true
-    (Peer_id.equal id (Address.peer_id parsed));
-  match Address.of_string "/ip4/1.2.3.4" with
-  | Error (Invalid _) -> ()
-  | _ -> Alcotest.fail "accepted as an address"
+  let of_rust = Peer_id.to_string id in
+  let address address =
+    let parsed = ok (Address.of_string address) in
+    Alcotest.(check string) "address" address (Address.to_string parsed);
+    Alcotest.(check bool)
+      "of the peer" true
+      (Peer_id.equal id (Address.peer_id parsed))
+  in
+  address ("/ip4/203.0.113.7/udp/8302/mina-quic/p2p/" ^ libp2p);
+  address ("/ip6/::1/udp/8302/mina-quic/p2p/" ^ libp2p);
+  address ("/dns4/seed.example.com/udp/8302/mina-quic/p2p/" ^ libp2p);
+  address ("/ip4/203.0.113.7/tcp/8302/p2p/" ^ libp2p);
+  address ("/ip6/::1/tcp/8302/p2p/" ^ libp2p);
+  address ("/dns4/seed.example.com/tcp/8302/p2p/" ^ libp2p);
+  address ("/" ^ of_rust ^ "/http/127.0.0.1/8302");
+  address ("/" ^ of_rust ^ "/http/[2001:db8::1]/8302");
+  address ("/" ^ of_rust ^ "/https/signal.example.com/443");
+  address ("/" ^ of_rust ^ "/https_proxy/7/signal.example.com/443");
+  address ("/" ^ of_rust ^ "/p2p/" ^ of_rust);
+  let read_as expected text =
+    Alcotest.(check string)
+      text expected
+      (Address.to_string (ok (Address.of_string text)))
+  in
+  let to_udp name = name ^ "/udp/8302/mina-quic/p2p/" ^ libp2p in
+  read_as (to_udp "/dns4/a.example") (to_udp "/dns6/A.Example");
+  read_as
+    ("/" ^ of_rust ^ "/http/127.0.0.1/8302")
+    ("/" ^ libp2p ^ "/http/127.0.0.1/8302");
+  let refused text why =
+    match Address.of_string text with
+    | Error (Invalid { what; why = said }) ->
+        Alcotest.(check string) text "address" what;
+        if not (contains said why) then Alcotest.failf "%s: %s" text said
+    | _ -> Alcotest.failf "accepted as an address: %s" text
+  in
+  refused "" "starts with `/`";
+  refused "203.0.113.7:8302" "starts with `/`";
+  refused "/ip4/1.2.3.4" "ends where";
+  refused ("/ip4/1.2.3.4/udp/8302/mina-quic/p2p/" ^ of_rust) "";
+  refused ("/ip4/1.2.3.4/udp/8302/quic-v1/p2p/" ^ libp2p) "quic-v1";
+  refused ("/" ^ of_rust ^ "/http/127.0.0.1") "a port is expected";
+  refused ("/" ^ of_rust ^ "/http/127.0.0.1/65536") "";
+  refused ("/" ^ of_rust ^ "/ftp/127.0.0.1/8302") "`ftp`";
+  refused ("/" ^ of_rust ^ "/https_proxy/65536/a.example/443") ""
 
 let configuration () =
   let refused ?chain_id:(_ = chain_id) what f =
@@ -541,6 +578,27 @@ let configuration () =
   refused "version" (fun () ->
       let extension_rpcs = [ Extension_rpc.make ~version:(-1) "name" ] in
       Mina_p2p.create ~extension_rpcs ~secret_key ~chain_id ());
+  refused "transports" (fun () ->
+      Mina_p2p.create ~transports:[] ~secret_key ~chain_id ());
+  refused "transports" (fun () ->
+      Mina_p2p.create ~transports:[ Quic; Quic ] ~secret_key ~chain_id ());
+  let signaling = Unix.ADDR_INET (Unix.inet_addr_loopback, 0) in
+  refused "signaling" (fun () ->
+      Mina_p2p.create ~transports:[ Quic ] ~signaling ~secret_key ~chain_id ());
+  refused "stun_servers" (fun () ->
+      let stun_servers = [ ("not a host", 3478) ] in
+      Mina_p2p.create ~stun_servers ~secret_key ~chain_id ());
+  refused "stun_servers" (fun () ->
+      let stun_servers = [ ("stun.example.com", 65_536) ] in
+      Mina_p2p.create ~stun_servers ~secret_key ~chain_id ());
+  refused "stun_servers" (fun () ->
+      let stun_servers = [ ("stun.example.com", 0) ] in
+      Mina_p2p.create ~stun_servers ~secret_key ~chain_id ());
+  refused "discover_peers" (fun () ->
+      Mina_p2p.create ~discover_peers:(-1) ~secret_key ~chain_id ());
+  refused "discover_peers" (fun () ->
+      Mina_p2p.create ~transports:[ Quic ] ~discover_peers:1 ~secret_key
+        ~chain_id ());
   limits "peers" (Limits.make ~peers:(-1) ());
   limits "block" (Limits.make ~block:0x1_0000_0000 ());
   (* More than fits a frame. *)
@@ -563,6 +621,10 @@ let configuration () =
                ~extension_query:0x200_0000 ~direct_len:0x10_0000
                ~direct_peers:0 ())
           ~compact_blocks:false ~dummy_proof:"\000\255"
+          ~transports:[ Webrtc; Quic ] ~signaling
+          ~stun_servers:[ ("stun.example.com", 3478); ("[::1]", 3478) ]
+          ~trusted_proxies:[ Unix.inet6_addr_loopback ] ~discover_peers:8
+          ~take_offers:false ~introduce:false
           ~agent:(filled 64 65) ~secret_key ~chain_id ()))
 
 let tests =

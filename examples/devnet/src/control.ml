@@ -36,7 +36,7 @@ let via_to_string via = List.assoc via vias
 
 type report =
   | Ready of { peer_id : string; addresses : string list }
-  | Connected of string
+  | Connected of { peer : string; transport : string }
   | Disconnected of { peer : string; reason : string }
   | Tip_set of { key : string; at : float }
   | Got_block of { key : string; at : float; length : int; how : how }
@@ -159,7 +159,7 @@ let time = Printf.sprintf "%.6f"
 
 let raw_of_report : report -> raw = function
   | Ready { peer_id; addresses } -> ([ "ready"; peer_id ], lines addresses)
-  | Connected peer -> ([ "connected"; peer ], "")
+  | Connected { peer; transport } -> ([ "connected"; peer; transport ], "")
   | Disconnected { peer; reason } -> ([ "disconnected"; peer ], reason)
   | Tip_set { key; at } -> ([ "tip-set"; Hex.of_string key; time at ], "")
   | Got_block { key; at; length; how } ->
@@ -178,7 +178,8 @@ let report_of_raw (raw : raw) : report option =
   match raw with
   | [ "ready"; peer_id ], body ->
       Some (Ready { peer_id; addresses = of_lines body })
-  | [ "connected"; peer ], "" -> Some (Connected peer)
+  | [ "connected"; peer; transport ], "" ->
+      Some (Connected { peer; transport })
   | [ "disconnected"; peer ], reason -> Some (Disconnected { peer; reason })
   | [ "tip-set"; key; at ], "" ->
       Some (Tip_set { key = Hex.to_string key; at = float_of_string at })

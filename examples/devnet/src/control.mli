@@ -24,7 +24,7 @@
 
     From a node, besides those answers:
 
-    - [connected PEER 0]; [disconnected PEER N], body: why.
+    - [connected PEER TRANSPORT 0]; [disconnected PEER N], body: why.
     - [got-block KEY TIME LENGTH VIA RECEIVED ITEMS HITS PREFILLED FETCHED TRIPS
       0]: a block came that it did not have, and is its best tip now.
     - [item ID 0]: an item is in its pool now.
@@ -77,7 +77,7 @@ val via_to_string : via -> string
 
 type report =
   | Ready of { peer_id : string; addresses : string list }
-  | Connected of string
+  | Connected of { peer : string; transport : string }
   | Disconnected of { peer : string; reason : string }
   | Tip_set of { key : string; at : float }
       (** [at]: just before the library was called. *)

@@ -6,7 +6,7 @@ type node = {
   name : string;
   child : Child.t;
   mutable ready : (string * string list) option;
-  connected : (string, unit) Hashtbl.t;
+  connected : (string, string) Hashtbl.t;
   tips_set : (string, float) Hashtbl.t;
   got : (string, float * Control.how) Hashtbl.t;
   items : (string, unit) Hashtbl.t;
@@ -65,7 +65,8 @@ let name_of_peer t peer =
 
 let handle t node : Control.report -> unit = function
   | Ready { peer_id; addresses } -> node.ready <- Some (peer_id, addresses)
-  | Connected peer -> Hashtbl.replace node.connected peer ()
+  | Connected { peer; transport } ->
+      Hashtbl.replace node.connected peer transport
   | Disconnected { peer; reason } ->
       Hashtbl.remove node.connected peer;
       if not t.stopping then
@@ -133,7 +134,20 @@ let neighbours index =
   in
   List.filter_map of_link links
 
-let connect t ~chain_id ~compact ~within =
+(* What carries a link. Of a mixed network's, every other one is by WebRTC: then
+   each node has links of both kinds. *)
+let carrier (transport : Options.transport) index =
+  match transport with
+  | Quic -> Mina_p2p.Transport.Quic
+  | Webrtc -> Webrtc
+  | Mixed -> if index mod 2 = 0 then Quic else Webrtc
+
+(* An address is QUIC's if it says so, else it is that of the signaling. *)
+let is_by (transport : Mina_p2p.Transport.t) address =
+  let is_quic = List.mem "mina-quic" (String.split_on_char '/' address) in
+  is_quic = (transport = Quic)
+
+let connect t ~chain_id ~compact ~transport ~within =
   let until = Unix.gettimeofday () +. within in
   let wait_for what condition =
     let within = until -. Unix.gettimeofday () in
@@ -141,11 +155,15 @@ let connect t ~chain_id ~compact ~within =
   in
   let peer_id node = Option.map fst node.ready in
   let start index node =
-    let earlier = List.filter (fun other -> other < index) (neighbours index) in
-    let addresses other =
-      match t.nodes.(other).ready with Some (_, list) -> list | None -> []
+    let addresses place (a, b) =
+      if b <> index then []
+      else
+        match t.nodes.(a).ready with
+        | Some (_, list) ->
+            List.filter (is_by (carrier transport place)) list
+        | None -> []
     in
-    let initial_peers = List.concat_map addresses earlier in
+    let initial_peers = List.concat (List.mapi addresses links) in
     order node (Start { chain_id; compact; initial_peers });
     wait_for (node.name ^ " did not start") (fun () -> node.ready <> None)
   in
@@ -161,6 +179,28 @@ let connect t ~chain_id ~compact ~within =
   wait_for "the nodes did not connect" (fun () ->
       List.for_all Fun.id
         (List.mapi has_neighbours (Array.to_list t.nodes)))
+
+let count_each carriers =
+  let count transport =
+    let name = Mina_p2p.Transport.to_string transport in
+    (name, List.length (List.filter (( = ) name) carriers))
+  in
+  List.map count [ Mina_p2p.Transport.Quic; Webrtc ]
+
+let links_by t =
+  let of_node node =
+    Hashtbl.fold (fun _ transport all -> transport :: all) node.connected []
+  in
+  (* Both ends of a link have it. *)
+  List.concat_map of_node (Array.to_list t.nodes)
+  |> count_each
+  |> List.map (fun (name, ends) -> (name, ends / 2))
+
+let links_wanted transport =
+  let carrier index _link =
+    Mina_p2p.Transport.to_string (carrier transport index)
+  in
+  count_each (List.mapi carrier links)
 
 let figures t ~within =
   let ask node =

@@ -8,7 +8,8 @@ type node = {
   name : string;
   child : Child.t;
   mutable ready : (string * string list) option;  (** Peer id, addresses. *)
-  connected : (string, unit) Hashtbl.t;  (** Peer ids. *)
+  connected : (string, string) Hashtbl.t;
+      (** What carries the connection, by peer id. *)
   tips_set : (string, float) Hashtbl.t;  (** When, by block key. *)
   got : (string, float * Control.how) Hashtbl.t;
       (** When and how, by block key. *)
@@ -40,9 +41,14 @@ val neighbours : int -> int list
 (** Which nodes a node is linked to, by their places in {!nodes}. *)
 
 val connect :
-  t -> chain_id:string -> compact:bool -> within:float -> unit
+  t ->
+  chain_id:string ->
+  compact:bool ->
+  transport:Options.transport ->
+  within:float ->
+  unit
 (** Starts the nodes and connects them: a ring, and two chords. [compact]:
-    whether blocks may travel compactly.
+    whether blocks may travel compactly. [transport]: what carries the links.
     @raise Failed after [within] seconds. *)
 
 val order : node -> Control.command -> unit
@@ -54,6 +60,12 @@ val wait : t -> within:float -> (unit -> bool) -> bool
 
 val pause : t -> float -> unit
 (** Handles what comes for so many seconds. *)
+
+val links_by : t -> (string * int) list
+(** How many links there are by each transport. *)
+
+val links_wanted : Options.transport -> (string * int) list
+(** The same, as the links are to be. *)
 
 val figures : t -> within:float -> Control.figures option
 (** All nodes' sums: each connection's two directions once each, under [sent],

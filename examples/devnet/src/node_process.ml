@@ -241,7 +241,9 @@ let handle_event t : Event.t -> unit = function
   | Transaction { peer; info } -> offered t ~peer (Transaction info)
   | Work { peer; info } -> offered t ~peer (Work info)
   | Response { request; peer; answer } -> answered t ~request ~peer answer
-  | Peer_connected { peer; _ } -> say (Connected (Peer_id.to_string peer))
+  | Peer_connected { peer; transport; _ } ->
+      let transport = Transport.to_string transport in
+      say (Connected { peer = Peer_id.to_string peer; transport })
   | Peer_disconnected { peer; reason } ->
       peer_gone t peer;
       let reason = Format.asprintf "%a" Close_reason.pp reason in
@@ -301,11 +303,12 @@ let start ~chain_id ~compact ~initial_peers =
   let address text = ok text (Address.of_string text) in
   let secret_key = ok "secret key" (Secret_key.generate ()) in
   let dummy_proof = Block_source.dummy_proof () in
+  let loopback = Unix.ADDR_INET (Unix.inet_addr_loopback, 0) in
   let node =
     ok "create"
       (create ~secret_key ~chain_id ~agent:"devnet" ~compact_blocks:compact
          ?dummy_proof
-         ~listen:[ Unix.ADDR_INET (Unix.inet_addr_loopback, 0) ]
+         ~listen:[ loopback ] ~signaling:loopback
          ~initial_peers:(List.map address initial_peers)
          ())
   in

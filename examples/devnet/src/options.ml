@@ -1,3 +1,5 @@
+type transport = Quic | Webrtc | Mixed
+
 type t = {
   json : bool;
   blocks : int option;
@@ -6,6 +8,7 @@ type t = {
   comparison : bool;
   seed : int;
   generated : bool;
+  transport : transport;
 }
 
 (* Of 14 KB on average: enough to flow through the whole run. *)
@@ -25,16 +28,20 @@ let max_blocks = 240
 let usage =
   "usage: devnet [OPTION]..., or make demo ARGS='[OPTION]...'\n\n\
    Five nodes, each an OCaml process, exchange blocks and pool items over\n\
-   QUIC on loopback, and rebuild the blocks from their pools. The blocks are\n\
-   the *.bin files of the folder that MINA_P2P_BLOCKS names, or of\n\
+   QUIC and WebRTC on loopback, and rebuild the blocks from their pools. The\n\
+   blocks are the *.bin files of the folder that MINA_P2P_BLOCKS names, or of\n\
    ../shared/blocks, or generated. Exits with 0 if every node has every block\n\
-   and item in the end, with 1 if not, with 2 for a wrong option.\n"
+   and item in the end, and the links are by the transports asked for, with 1\n\
+   if not, with 2 for a wrong option.\n"
 
 let parse argv =
   let json = ref false and blocks = ref None in
   let items = ref default_items and seed = ref 1 in
   let lacking = ref default_lacking in
   let generated = ref false and comparison = ref true in
+  let transport = ref Mixed in
+  let transports = [ ("quic", Quic); ("webrtc", Webrtc); ("mixed", Mixed) ] in
+  let set_transport name = transport := List.assoc name transports in
   let in_range name low high set value =
     if value < low || value > high then
       let why = Printf.sprintf "%s: %d to %d" name low high in
@@ -65,6 +72,9 @@ let parse argv =
         ( "--generated",
           Arg.Set generated,
           " Generate blocks even where there are files" );
+        ( "--transport",
+          Arg.Symbol (List.map fst transports, set_transport),
+          " What carries the links: mixed (the default) has both kinds" );
       ]
   in
   let anonymous argument =
@@ -81,6 +91,7 @@ let parse argv =
           comparison = !comparison;
           seed = !seed;
           generated = !generated;
+          transport = !transport;
         }
   | exception Arg.Help text -> Error (`Help text)
   | exception Arg.Bad text -> Error (`Usage text)

@@ -1,5 +1,8 @@
 (** The command line. *)
 
+(** What carries the links. *)
+type transport = Quic | Webrtc | Mixed  (** Links of either kind. *)
+
 type t = {
   json : bool;
   blocks : int option;
@@ -8,6 +11,7 @@ type t = {
   comparison : bool;
   seed : int;
   generated : bool;
+  transport : transport;
 }
 
 val parse :

@@ -29,6 +29,7 @@ type t = {
   items : int;
   item_bytes : int;
   lacking : int;
+  links : (string * int) list;
   blocks : block list;
   seconds : float;
   traffic : traffic;
@@ -36,6 +37,11 @@ type t = {
 }
 
 let ok t = t.failures = []
+
+let links_text links =
+  let by (transport, count) = Printf.sprintf "%d by %s" count transport in
+  String.concat ", " (List.map by links)
+
 let sum f list = List.fold_left (fun total x -> total + f x) 0 list
 
 (* Of a sorted, non-empty array. *)
@@ -121,6 +127,9 @@ let json t =
       ("nodes", Int t.nodes);
       ("ok", Bool (ok t));
       ("items", Int t.items);
+      ( "links",
+        Object (List.map (fun (name, count) -> (name, Json.Int count)) t.links)
+      );
       ("blocks", List (List.map of_block t.blocks));
       ("totals", Object (("bytes", Json.Int totals.bytes) :: figures totals));
     ]
@@ -178,7 +187,8 @@ let table t =
       @ wire totals)
   in
   let totals = totals t.blocks in
-  line "%d nodes, %s, %d other items" t.nodes t.source t.items;
+  line "%d nodes, %s, %d other items; links: %s" t.nodes t.source t.items
+    (links_text t.links);
   line "";
   row ""
     [

@@ -47,6 +47,7 @@ type t = {
   items : int;  (** Those in no block. *)
   item_bytes : int;
   lacking : int;  (** Percent of a block's items that a node's pool lacks. *)
+  links : (string * int) list;  (** How many by each transport. *)
   blocks : block list;
   seconds : float;
   traffic : traffic;  (** Of the whole run with compaction. *)
@@ -54,6 +55,9 @@ type t = {
 }
 
 val ok : t -> bool
+
+val links_text : (string * int) list -> string
+(** "4 by quic, 3 by webrtc". *)
 
 val block :
   file:string ->

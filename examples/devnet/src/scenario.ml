@@ -345,14 +345,25 @@ let announce_plan ~say ~(source : Block_source.t) ~items ~dummy_proof =
 (* The whole run with compaction: its blocks, figures and failures. *)
 type outcome = {
   results : Report.block list;
+  links : (string * int) list;
   figures : Control.figures;
   failures : string list;
 }
 
+(* A node that has other addresses of a peer too could have used those. *)
+let check_links t transport =
+  let are = Network.links_by t.network in
+  let wanted = Network.links_wanted transport in
+  if t.compact then
+    t.say ("connected: a ring and two chords, " ^ Report.links_text are);
+  if are <> wanted then
+    fail t "links: %s, not %s" (Report.links_text are)
+      (Report.links_text wanted)
+
 let outcome ~say ~deadline ~(options : Options.t) ~source ~items ~dummy_proof
     ~compact =
   let found =
-    ref { results = []; figures = no_figures; failures = [] }
+    ref { results = []; links = []; figures = no_figures; failures = [] }
   in
   let with_network network =
     let t =
@@ -376,13 +387,15 @@ let outcome ~say ~deadline ~(options : Options.t) ~source ~items ~dummy_proof
       found :=
         {
           results = List.rev t.results;
+          links = Network.links_by network;
           figures = t.figures;
           failures = List.rev t.failures;
         }
     in
     Fun.protect ~finally:keep (fun () ->
-        Network.connect network ~chain_id ~compact ~within:to_connect;
-        if compact then say "connected: a ring and two chords";
+        Network.connect network ~chain_id ~compact
+          ~transport:options.transport ~within:to_connect;
+        check_links t options.transport;
         set_start_tip t ~seed:options.seed;
         spread_all t ~items:(List.length items);
         wait_for_items t ~items;
@@ -432,6 +445,7 @@ let run ~say (options : Options.t) (source : Block_source.t) =
     items = options.items;
     item_bytes = List.fold_left (fun sum i -> sum + body_length i) 0 items;
     lacking = options.lacking;
+    links = compact.links;
     blocks = results;
     seconds = Unix.gettimeofday () -. started;
     traffic = traffic_between no_figures compact.figures;

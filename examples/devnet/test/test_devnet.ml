@@ -133,6 +133,7 @@ let some_reports : Control.report list =
   let item kind = { Item.kind; id; fee = 5L; account; body } in
   [
     Ready { peer_id = "2b"; addresses = [ "/a"; "/b" ] };
+    Connected { peer = "2b"; transport = "webrtc" };
     Disconnected { peer = "2b"; reason = "two\nlines" };
     Tip_set { key = "\255"; at = 1700000000.123456 };
     Got_block
@@ -306,17 +307,18 @@ let number (json : Json_reader.t) name =
       | _ -> Alcotest.failf "%s is no number" name)
   | _ -> Alcotest.fail "not an object"
 
-let blocks_of ~nodes ~items out =
+let blocks_of ?(links = (4., 3.)) ~nodes ~items out =
   match Json_reader.parse out with
   | Object
       [
         ("nodes", Number n);
         ("ok", Bool true);
         ("items", Number i);
+        ("links", Object [ ("quic", Number q); ("webrtc", Number w) ]);
         ("blocks", List blocks);
         ("totals", Object _);
       ]
-    when n = nodes && i = items ->
+    when n = nodes && i = items && (q, w) = links ->
       blocks
   | _ -> Alcotest.fail out
 
@@ -442,6 +444,20 @@ let a_node_that_dies_fails_the_run () =
       | Object (_ :: ("ok", Bool false) :: _) -> ()
       | _ -> Alcotest.fail out)
 
+let links_are_by_what_is_asked_for () =
+  let run (transport, links) =
+    let arguments =
+      [
+        "--json"; "--generated"; "--blocks"; "1"; "--items"; "0";
+        "--no-comparison"; "--transport"; transport;
+      ] [@ocamlformat "disable"]
+    in
+    let out, _ = exits_with 0 (run_demo arguments) in
+    let blocks = blocks_of ~links ~nodes:5. ~items:0. out in
+    check Alcotest.int "blocks" 1 (List.length blocks)
+  in
+  List.iter run [ ("quic", (7., 0.)); ("webrtc", (0., 7.)) ]
+
 let a_folder_without_blocks_is_an_error () =
   in_folder_with [] (fun blocks ->
       let out, err = exits_with 1 (run_demo ~blocks []) in
@@ -455,7 +471,10 @@ let wrong_options_are_refused () =
     check Alcotest.bool "usage" true (err <> "")
   in
   List.iter refuse
-    [ [ "--jsn" ]; [ "--blocks" ]; [ "--blocks"; "0" ]; [ "extra" ] ];
+    [
+      [ "--jsn" ]; [ "--blocks" ]; [ "--blocks"; "0" ]; [ "extra" ];
+      [ "--transport"; "tcp" ];
+    ] [@ocamlformat "disable"];
   let out, _ = exits_with 0 (run_demo [ "--help" ]) in
   check Alcotest.bool "help" true (out <> "")
 
@@ -498,6 +517,8 @@ let () =
       ( "program",
         [
           test "every node gets everything" every_node_gets_everything;
+          test "links are by what is asked for"
+            links_are_by_what_is_asked_for;
           test "what pools lack is sent" what_pools_lack_is_sent;
           test "the table is for people" the_table_is_for_people;
           test "files are announced by name" files_are_announced_by_name;

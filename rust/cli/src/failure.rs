@@ -4,7 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use mina_p2p_block::{LayoutError, NotKnown};
+use mina_p2p_wire::ParseTextError;
 
+use crate::dial::Stopped;
 use crate::relay::Broken;
 
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,15 @@ pub(crate) enum Failure {
     NotRebuilt { file: PathBuf, seed: u64, why: Broken },
     #[error("{}: {reason}", .file.display())]
     Plot { file: PathBuf, reason: String },
+    #[error("{}: no secret key (base58check, as nodes print them): {error}", .file.display())]
+    NoKey { file: PathBuf, error: ParseTextError },
+    /// Something that this machine does not give: randomness, a thread, a certificate.
+    #[error("cannot dial: {0}")]
+    NoStart(String),
+    #[error("{0}")]
+    Stopped(Box<Stopped>),
+    #[error("{failed} of {times} dials failed")]
+    Dials { failed: usize, times: usize },
     #[error("standard output: {0}")]
     Output(io::Error),
     /// Standard output was closed by its reader.

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use bytes::Bytes;
+use mina_p2p_wire::SecretKey;
 use mina_p2p_wire::message::MAX_BLOCK_LEN;
 
 use crate::failure::Failure;
@@ -20,6 +21,16 @@ pub(crate) fn block(path: &Path) -> Result<Bytes, Failure> {
 /// Reads what stands for a proof in a transaction's hash.
 pub(crate) fn dummy_proof(path: &Path) -> Result<Bytes, Failure> {
     read(path, MAX_DUMMY_PROOF_LEN)
+}
+
+/// The most bytes of a file with a secret key: its text has about 51, and somebody may have added empty lines.
+const MAX_KEY_LEN: usize = 1024;
+
+/// Reads a node's secret key in its text form, with white space around it or not.
+pub(crate) fn secret_key(path: &Path) -> Result<SecretKey, Failure> {
+    let bytes = read(path, MAX_KEY_LEN)?;
+    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
+    text.parse().map_err(|error| Failure::NoKey { file: path.to_owned(), error })
 }
 
 /// Reads a file of at most `max` bytes. Never more than that: it may be a pipe, or a device without end.

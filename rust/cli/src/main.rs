@@ -1,7 +1,8 @@
-//! The `mina-p2p` command: what is in a Mina block, and what it costs to relay it.
+//! The `mina-p2p` command: what is in a Mina block, what it costs to relay it, and why a peer cannot be reached.
 
 mod args;
 mod compact;
+mod dial;
 mod failure;
 mod input;
 mod inspect;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Inspect(args) => inspect::run(&args),
         Command::Compact(args) => compact::run(&args),
+        Command::Dial(args) => dial::run(&args),
     };
     match done {
         // Nobody reads on: no reason to complain.

@@ -24,7 +24,10 @@ use bytes::Bytes;
 use common::{CHAIN, WATCHDOG, address, connected, disconnected, loopback, node, secret, until};
 use figure::{Figure, median};
 use mina_p2p::message::StateHash;
-use mina_p2p::{Address, Answer, Event, ExtensionService, Host, Limits, Node, PeerId, Request, Response, SlotLimits};
+use mina_p2p::{
+    Address, Answer, Builder, Event, ExtensionService, Host, Limits, Node, PeerId, Request, Response, SlotLimits,
+    TransportKind,
+};
 use relay::{Path, Relay};
 
 const ALPN: &[u8] = b"mina-p2p/1";
@@ -34,6 +37,9 @@ const DISTANCE: Duration = Duration::from_millis(50);
 const TRANSFERS: usize = 11;
 const TRANSFER_LEN: usize = 32 << 20;
 const CONNECTIONS: usize = 100;
+const WEBRTC_DIALS: usize = 200;
+/// Between two WebRTC dials: a node takes 64 offers a second.
+const PAUSE: Duration = Duration::from_millis(20);
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -41,11 +47,64 @@ fn main() {
     if let Some(address) = argument("--idle-peers") {
         return idle_peers(&address.parse().unwrap());
     }
-    if args.iter().any(|arg| arg == "--idle-node") {
-        return println!("{}", idle_node());
+    if let Some(kind) = argument("--idle-node") {
+        return match kind.as_str() {
+            "webrtc" => println!("{}", idle_node(webrtc)),
+            _ => println!("{}", idle_node(|builder| builder)),
+        };
     }
-    let figures = [dials(), distant_dials(), transfers(), pings(), idle()];
+    let [webrtc_dial, webrtc_worst] = webrtc_dials();
+    let [idle, webrtc_idle] = idle();
+    let figures = [dials(), distant_dials(), transfers(), pings(), idle, webrtc_dial, webrtc_worst, webrtc_idle];
     figure::print(&figures);
+}
+
+/// WebRTC alone, signaling by HTTP.
+fn webrtc(builder: Builder) -> Builder {
+    builder.transports(&[TransportKind::WebRtc]).signaling(loopback())
+}
+
+/// The same from node to node by WebRTC: the median, and the worst.
+fn webrtc_dials() -> [Figure; 2] {
+    let (ours, theirs) = (node(1, webrtc), node(2, webrtc));
+    let to = address(&theirs);
+    let mut times = Vec::new();
+    for round in 0..WEBRTC_DIALS + 5 {
+        thread::sleep(PAUSE);
+        let start = Instant::now();
+        ours.dial(&to).unwrap();
+        let peer = connected(&ours);
+        let time = start.elapsed().as_secs_f64() * 1e3;
+        connected(&theirs);
+        ours.disconnect(peer).unwrap();
+        disconnected(&ours);
+        disconnected(&theirs);
+        if round >= 5 {
+            times.push(time);
+        }
+    }
+    let worst = times.iter().copied().fold(0.0, f64::max);
+    let median = median(times);
+    [
+        Figure {
+            key: "webrtc_dial_ms",
+            what: "dial by WebRTC, loopback",
+            value: median,
+            unit: "ms",
+            target: "<= 12",
+            met: median <= 12.0,
+            detail: "signaling by HTTP included".to_owned(),
+        },
+        Figure {
+            key: "webrtc_dial_worst_ms",
+            what: "the slowest of those dials",
+            value: worst,
+            unit: "ms",
+            target: "<= 300",
+            met: worst <= 300.0,
+            detail: format!("of {WEBRTC_DIALS}"),
+        },
+    ]
 }
 
 /// Bare quinn with certificates of the same kind, checked with the same cryptographic library. As with two nodes, each end
@@ -342,24 +401,38 @@ fn pings() -> Figure {
     }
 }
 
-fn idle() -> Figure {
-    let output = Command::new(std::env::current_exe().unwrap()).arg("--idle-node").output().unwrap();
-    let kb: f64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
-    Figure {
-        key: "idle_kb",
-        what: "idle connection with its session",
-        value: kb,
-        unit: "KB an end",
-        target: "<= 70",
-        met: kb <= 70.0,
-        detail: format!("{CONNECTIONS} connections to one node in a process of its own"),
-    }
+/// By QUIC, and by WebRTC.
+fn idle() -> [Figure; 2] {
+    let [quic, webrtc] = ["quic", "webrtc"].map(|kind| -> f64 {
+        let output = Command::new(std::env::current_exe().unwrap()).args(["--idle-node", kind]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    });
+    [
+        Figure {
+            key: "idle_kb",
+            what: "idle connection with its session",
+            value: quic,
+            unit: "KB an end",
+            target: "<= 70",
+            met: quic <= 70.0,
+            detail: format!("{CONNECTIONS} connections to one node in a process of its own"),
+        },
+        Figure {
+            key: "webrtc_idle_kb",
+            what: "the same by WebRTC",
+            value: webrtc,
+            unit: "KB an end",
+            target: "<= 110",
+            met: webrtc <= 110.0,
+            detail: format!("{:.1} x QUIC", webrtc / quic),
+        },
+    ]
 }
 
 /// KB that one of 100 idle connections adds to a node's process. The other ends are in another process.
-fn idle_node() -> f64 {
+fn idle_node(configure: fn(Builder) -> Builder) -> f64 {
     let slots = SlotLimits { peers: 200, inbound: 200, ..SlotLimits::default() };
-    let node = node(0, |builder| builder.limits(Limits { slots, ..Limits::default() }));
+    let node = node(0, |builder| configure(builder.limits(Limits { slots, ..Limits::default() })));
     // The first connection's share is what is allocated once.
     let first = self::node(1, |builder| builder);
     first.dial(&address(&node)).unwrap();

@@ -1,5 +1,7 @@
 //! How a node is configured.
 
+#[cfg(feature = "webrtc")]
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +10,16 @@ use bytes::Bytes;
 use mina_p2p_protocol::relay::RelayConfig;
 use mina_p2p_protocol::router::SlotLimits;
 use mina_p2p_protocol::{ExtensionService, PERMIT_LEN_MAX, SessionLimits};
-use mina_p2p_transport::Limits as TransportLimits;
+#[cfg(feature = "webrtc")]
+use mina_p2p_transport::webrtc::StunServer;
+use mina_p2p_transport::{Limits as TransportLimits, TransportKind};
+#[cfg(feature = "webrtc")]
+use mina_p2p_wire::Host;
 use mina_p2p_wire::message::{MAX_AGENT_LEN, MAX_EXTENSION_NAME_LEN};
 use mina_p2p_wire::{Address, ChainId, SecretKey};
 
 use crate::queue::Wake;
+use crate::transports::TRANSPORTS;
 use crate::{Node, StartError};
 
 /// The name that a node gives itself in `Hello` unless the user gives another.
@@ -36,7 +43,16 @@ pub struct Limits {
 pub struct Builder {
     pub(crate) secret: SecretKey,
     pub(crate) chain_id: ChainId,
+    pub(crate) transports: Vec<TransportKind>,
     pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) signaling: Option<SocketAddr>,
+    #[cfg(feature = "webrtc")]
+    pub(crate) stun_servers: Vec<StunServer>,
+    #[cfg(feature = "webrtc")]
+    pub(crate) trusted_proxies: Vec<IpAddr>,
+    pub(crate) discover_peers: usize,
+    pub(crate) take_offers: bool,
+    pub(crate) introduce: bool,
     pub(crate) external: Vec<Address>,
     pub(crate) initial_peers: Vec<Address>,
     pub(crate) limits: Limits,
@@ -126,14 +142,68 @@ impl Builder {
                 return Err(InvalidConfiguration { what: "extension rpc", why });
             }
         }
+        self.check_transports()?;
         self.limits.check()
+    }
+
+    fn check_transports(&self) -> Result<(), InvalidConfiguration> {
+        let refused = |what, why| Err(InvalidConfiguration { what, why });
+        if self.transports.is_empty() {
+            return refused("transports", "at least one must be on".to_owned());
+        }
+        for (n, kind) in self.transports.iter().enumerate() {
+            if !TRANSPORTS.contains(kind) {
+                return refused("transports", format!("this library was built without {kind}"));
+            }
+            if self.transports.iter().take(n).any(|before| before == kind) {
+                return refused("transports", format!("{kind} is named twice"));
+            }
+        }
+        self.check_webrtc()
+    }
+
+    /// What would be ignored is more likely a mistake than meant.
+    fn check_webrtc(&self) -> Result<(), InvalidConfiguration> {
+        #[cfg(feature = "webrtc")]
+        let (stun_servers, trusted_proxies) = (self.stun_servers.as_slice(), self.trusted_proxies.as_slice());
+        #[cfg(not(feature = "webrtc"))]
+        let (stun_servers, trusted_proxies): (&[()], &[()]) = (&[], &[]);
+        let given = [
+            ("signaling", self.signaling.is_some()),
+            ("stun_servers", !stun_servers.is_empty()),
+            ("trusted_proxies", !trusted_proxies.is_empty()),
+            ("discover_peers", self.discover_peers > 0),
+        ];
+        if let Some((what, _)) = given.into_iter().find(|(_, is_given)| *is_given)
+            && !self.speaks_webrtc()
+        {
+            return Err(InvalidConfiguration { what, why: "WebRTC is off".to_owned() });
+        }
+        #[cfg(feature = "webrtc")]
+        if self.stun_servers.iter().any(|server| server.port == 0) {
+            return Err(InvalidConfiguration { what: "stun_servers", why: "port 0 is nobody's".to_owned() });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn speaks_webrtc(&self) -> bool {
+        self.transports.contains(&TransportKind::WebRtc)
     }
 
     pub(crate) fn new(secret: SecretKey, chain_id: ChainId) -> Builder {
         Builder {
             secret,
             chain_id,
+            transports: TRANSPORTS.to_vec(),
             listen: Vec::new(),
+            signaling: None,
+            #[cfg(feature = "webrtc")]
+            stun_servers: Vec::new(),
+            #[cfg(feature = "webrtc")]
+            trusted_proxies: Vec::new(),
+            discover_peers: 0,
+            take_offers: true,
+            introduce: true,
             external: Vec::new(),
             initial_peers: Vec::new(),
             limits: Limits::default(),
@@ -146,8 +216,56 @@ impl Builder {
         }
     }
 
-    /// Listens on this UDP address; port 0 lets the system choose one. May be called for several addresses. Without
-    /// any, the node only dials.
+    /// Which transports are on, the preferred one first: QUIC, then WebRTC, unless this says otherwise. A peer that has several
+    /// is dialed by the preferred one, and 300 ms later by the next too; the first that authenticates is kept.
+    pub fn transports(mut self, kinds: &[TransportKind]) -> Builder {
+        self.transports = kinds.to_vec();
+        self
+    }
+
+    /// Takes offers of WebRTC connections by HTTP on this TCP address; port 0 lets the system choose one. Without it, only
+    /// peers that a relay introduces reach this node by WebRTC.
+    pub fn signaling(mut self, address: SocketAddr) -> Builder {
+        self.signaling = Some(address);
+        self
+    }
+
+    /// A server that tells this node its address as the world sees it (STUN), for WebRTC behind a NAT. May be called for
+    /// several. Without any, nobody is asked.
+    #[cfg(feature = "webrtc")]
+    pub fn stun_server(mut self, host: Host, port: u16) -> Builder {
+        self.stun_servers.push(StunServer { host, port });
+        self
+    }
+
+    /// An HTTP proxy in front of [`Builder::signaling`], whose `X-Forwarded-For` is believed. May be called for several.
+    #[cfg(feature = "webrtc")]
+    pub fn trusted_proxy(mut self, address: IpAddr) -> Builder {
+        self.trusted_proxies.push(address);
+        self
+    }
+
+    /// Has connected peers introduce this node to others of theirs (by WebRTC) as long as it has fewer connections than this. 0,
+    /// the default: it never asks.
+    pub fn discover_peers(mut self, wanted: usize) -> Builder {
+        self.discover_peers = wanted;
+        self
+    }
+
+    /// Whether peers may introduce others to this node (by WebRTC); they may unless this says no.
+    pub fn take_offers(mut self, on: bool) -> Builder {
+        self.take_offers = on;
+        self
+    }
+
+    /// Whether this node introduces its peers to each other; it does, if WebRTC is on, unless this says no.
+    pub fn introduce(mut self, on: bool) -> Builder {
+        self.introduce = on;
+        self
+    }
+
+    /// Listens on this UDP address; port 0 lets the system choose one. All transports that are on share it. May be called for
+    /// several addresses. Without any, the node only dials.
     pub fn listen(mut self, address: SocketAddr) -> Builder {
         self.listen.push(address);
         self
@@ -239,6 +357,23 @@ mod tests {
         assert_eq!(refused(|builder| builder.extensions.push(method("m".repeat(65)))), "extension rpc");
         assert_eq!(refused(|builder| builder.limits.session.block += 1), "block");
         assert_eq!(refused(|builder| builder.limits.session.extension_query = u32::MAX), "extension_query");
+        assert_eq!(refused(|builder| builder.transports.clear()), "transports");
+        assert_eq!(refused(|builder| builder.transports.push(TransportKind::Memory)), "transports");
+        assert_eq!(refused(|builder| builder.transports.push(TransportKind::Quic)), "transports", "it is on already");
+        assert_eq!(
+            refused(|builder| {
+                builder.transports = vec![TransportKind::Quic];
+                builder.signaling = Some(([127, 0, 0, 1], 0).into());
+            }),
+            "signaling"
+        );
+        assert_eq!(
+            refused(|builder| {
+                builder.transports = vec![TransportKind::Quic];
+                builder.discover_peers = 1;
+            }),
+            "discover_peers"
+        );
         let limits = |set: fn(&mut TransportLimits)| refused(move |builder| set(&mut builder.limits.transport));
         assert_eq!(limits(|limits| limits.keep_alive_interval = Duration::ZERO), "keep_alive_interval");
         assert_eq!(limits(|limits| limits.keep_alive_interval = limits.idle_timeout), "keep_alive_interval");

@@ -1,6 +1,6 @@
 //! What all tasks of a node share: the router, the pools, the connections, the queue of events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use mina_p2p_protocol::router::{ConnectionId, ItemKey, PROBE_TIMEOUT, Router};
+use mina_p2p_protocol::router::{ConnectionId, DialId, ItemKey, PROBE_TIMEOUT, Router};
 use mina_p2p_protocol::{
     self as protocol, ExtensionService, IncomingId, IncomingRequest, Lanes, Pools, Processed, Request, Response,
     Session, SessionConfig, Time,
 };
-use mina_p2p_transport::{Connection, FrameBudget, Reservation, Transport};
+use mina_p2p_transport::{Connection, FrameBudget, Reservation};
 use mina_p2p_wire::message::{BlockQuery, Capabilities, Hello, RpcRequest, RpcResponse};
 use mina_p2p_wire::{Address, ChainId, PROTOCOL_VERSION, PeerId};
 use tokio::runtime::Handle;
@@ -26,6 +26,7 @@ use crate::event::{Event, RequestId, ResponderId};
 use crate::link::{Driven, Link};
 use crate::lock;
 use crate::queue::{EventQueue, Queued};
+use crate::transports::Transports;
 
 /// The extension method by which an existing connection shows that it lives.
 const PING: &str = "mina-p2p/ping";
@@ -44,11 +45,25 @@ pub(crate) struct State {
     pub(crate) links: HashMap<ConnectionId, Arc<Link>>,
     /// Incoming connections that wait for our own dial to the same peer; they are told whether it was accepted.
     holds: HashMap<PeerId, Vec<oneshot::Sender<bool>>>,
+    /// Our dials under way; what is sent ends them.
+    dials: HashMap<DialId, oneshot::Sender<()>>,
+    /// Of these, the ones whose peer has made us an offer meanwhile.
+    crossed: HashSet<DialId>,
+    /// Our offers that wait for what their relay brings.
+    pub(crate) offers: HashMap<DialId, oneshot::Sender<Option<Bytes>>>,
 }
 
 impl State {
     pub(crate) fn new(router: Router, pools: Pools) -> State {
-        State { router, pools, links: HashMap::new(), holds: HashMap::new() }
+        State {
+            router,
+            pools,
+            links: HashMap::new(),
+            holds: HashMap::new(),
+            dials: HashMap::new(),
+            crossed: HashSet::new(),
+            offers: HashMap::new(),
+        }
     }
 
     /// Waits for the end of our own dial to a peer.
@@ -66,6 +81,46 @@ impl State {
         }
     }
 
+    /// A dial of ours begins. Resolves when it is to be given up.
+    pub(crate) fn dial_began(&mut self, id: DialId) -> oneshot::Receiver<()> {
+        let (give_up, given_up) = oneshot::channel();
+        self.dials.insert(id, give_up);
+        given_up
+    }
+
+    #[cfg(feature = "webrtc")]
+    /// Somebody who says to be this peer has made us an offer: it may be dialing us while we dial it.
+    pub(crate) fn crosses_dial(&mut self, peer: PeerId) {
+        self.crossed.extend(self.router.dial_of(peer));
+    }
+
+    /// Whether a dial has been crossed since it was last asked.
+    pub(crate) fn was_crossed(&mut self, id: DialId) -> bool {
+        self.crossed.remove(&id)
+    }
+
+    /// A dial of ours has ended.
+    pub(crate) fn dial_ended(&mut self, id: DialId) {
+        self.dials.remove(&id);
+        self.offers.remove(&id);
+        self.crossed.remove(&id);
+    }
+
+    /// Has our dial to a peer end, if there is one.
+    pub(crate) fn give_up_dial(&mut self, peer: PeerId) {
+        if let Some(id) = self.router.dial_of(peer) {
+            self.give_up(id);
+        }
+    }
+
+    /// Has a dial of ours end, if it has not ended.
+    pub(crate) fn give_up(&mut self, id: DialId) {
+        if let Some(give_up) = self.dials.remove(&id) {
+            // It may be ending right now.
+            let _ = give_up.send(());
+        }
+    }
+
     /// What the library can answer by itself.
     fn answer(&self, request: &RpcRequest) -> Option<RpcResponse> {
         match request {
@@ -80,12 +135,25 @@ impl State {
             RpcRequest::Snark(job) => self.pools.works.get(job).map(|entry| RpcResponse::Snark(entry.body.clone())),
             RpcRequest::InitialPeers => {
                 // Only what we dialed and found to be the peer's: an address from hearsay is not passed on.
-                let dialed = self.links.values().filter_map(|link| link.dialed.clone());
+                // Nor is what only a relay could reach.
+                let dialed =
+                    self.links.values().filter_map(|link| link.dialed.clone().filter(|it| it.host().is_some()));
                 Some(RpcResponse::InitialPeers(dialed.collect()))
             }
             RpcRequest::BestTipWithProof | RpcRequest::LedgerQuery(..) | RpcRequest::StagedLedgerAux(_) => None,
         }
     }
+}
+
+/// What this node has to do with introductions through relays.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Introductions {
+    /// Takes offers of those whom a relay introduces.
+    pub(crate) take: bool,
+    /// Introduces its peers to each other.
+    pub(crate) make: bool,
+    /// Wants to be introduced.
+    pub(crate) seek: bool,
 }
 
 /// Shared by all tasks of a node.
@@ -95,8 +163,11 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) agent: String,
     pub(crate) extensions: Vec<ExtensionService>,
-    pub(crate) transports: Vec<Arc<dyn Transport>>,
+    pub(crate) transports: Transports,
     pub(crate) listen_addresses: Vec<Address>,
+    /// All addresses that are configured, of every initial peer.
+    pub(crate) initial_peers: Vec<Address>,
+    pub(crate) introductions: Introductions,
     pub(crate) events: EventQueue,
     pub(crate) runtime: Handle,
     /// Whether compact blocks are announced.
@@ -109,6 +180,8 @@ pub(crate) struct Core {
     pub(crate) relay_changed: Notify,
     /// Wakes the task that dials the configured peers: one may be due earlier than it knew.
     pub(crate) redial: Notify,
+    /// Wakes the task that keeps the time of introductions.
+    pub(crate) introductions_changed: Notify,
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) start: Instant,
     pub(crate) budget: FrameBudget,
@@ -150,8 +223,15 @@ impl Core {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let always = Capabilities::POOLS_UNGATED | Capabilities::EXTENSION_RPC;
-        if self.compact_blocks { always | Capabilities::COMPACT_BLOCKS } else { always }
+        let mut all = Capabilities::POOLS_UNGATED | Capabilities::EXTENSION_RPC;
+        if self.compact_blocks {
+            all = all | Capabilities::COMPACT_BLOCKS;
+        }
+        let Introductions { take, make, seek } = self.introductions;
+        if take || make || seek {
+            all = all | Capabilities::RELAY_SIGNALING;
+        }
+        all
     }
 
     /// What we tell a peer of ourselves.
@@ -168,14 +248,17 @@ impl Core {
 
     /// A session for an authenticated connection.
     pub(crate) fn session(&self, id: ConnectionId, connection: &dyn Connection) -> Session {
+        let hello = connection.remote_hello();
         let config = SessionConfig {
             peer: connection.peer(),
-            ours: true,
-            capabilities: connection.remote_hello().capabilities,
-            lanes: Lanes::PerRole,
+            ours: hello.is_some(),
+            capabilities: hello.map_or(Capabilities::empty(), |hello| hello.capabilities),
+            lanes: if connection.transport().shares_streams() { Lanes::Shared } else { Lanes::PerRole },
             limits: self.limits.session.clone(),
             extension_rpcs: self.extensions.clone(),
             own_capabilities: self.capabilities(),
+            introduce: self.introductions.make,
+            take_offers: self.introductions.take,
             seed: self.seed.wrapping_add(id.0.wrapping_mul(SEED_STEP)),
         };
         Session::new(config, self.now())
@@ -259,6 +342,7 @@ impl Core {
                 let responder = ResponderId { connection: link.id, incoming: id };
                 (Event::RequestCancelled { peer, responder }, None)
             }
+            protocol::Event::Introduction(introduction) => return self.introduction(link, introduction),
             protocol::Event::Response { id, answer } => {
                 if let Some(ask) = driven.asks.remove(&id) {
                     let now = self.now();
@@ -277,7 +361,8 @@ impl Core {
         };
         let credit = credit.map(|processed| (Arc::clone(link), processed));
         // A request may be taken up when another message has come, whose reservation is not its own.
-        let is_request = matches!(event, Event::Request { .. });
+        // On a shared stream what it is cannot be told, but then it is its own nearly always.
+        let is_request = matches!(event, Event::Request { .. }) && !driven.shared;
         let reservation = if is_request { of_request } else { reservation.take() };
         self.events.push(Queued { event, credit, _reservation: reservation });
     }

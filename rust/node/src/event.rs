@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mina_p2p_protocol::relay::{BlockFailure, HowItCame};
 use mina_p2p_protocol::router::{ConnectionId, Refusal};
 use mina_p2p_protocol::{Answer, IncomingId, IncomingRequest, RequestFailure};
-use mina_p2p_transport::{CloseReason, ConnectError, Direction};
+use mina_p2p_transport::{CloseReason, ConnectError, Direction, TransportKind};
 use mina_p2p_wire::message::{BlockKey, SnarkInfo, SnarkJobCommitment, StagedLedgerPart, StateHash, TransactionInfo};
 use mina_p2p_wire::{Address, PeerId};
 
@@ -75,6 +75,8 @@ pub enum Event {
         address: SocketAddr,
         /// Who opened it.
         direction: Direction,
+        /// What carries it.
+        transport: TransportKind,
     },
     /// The connection to a peer has ended. Requests to it have failed before this event.
     PeerDisconnected {
@@ -85,7 +87,7 @@ pub enum Event {
     },
     /// A dial came to nothing. An initial peer is dialed again after a back-off.
     DialFailed {
-        /// What was dialed.
+        /// What was dialed; of several addresses, the last one of the preferred transport.
         address: Address,
         /// Why it failed.
         reason: DialError,

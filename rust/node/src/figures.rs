@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mina_p2p_protocol::Figures;
-use mina_p2p_transport::{Direction, TransportStats};
+use mina_p2p_transport::{Direction, TransportKind, TransportStats};
 use mina_p2p_wire::PeerId;
 
 use crate::core::Core;
@@ -19,9 +19,9 @@ pub struct PeerFigures {
     pub address: SocketAddr,
     /// Who opened the connection.
     pub direction: Direction,
-    /// What carries it: `quic`.
-    pub transport: &'static str,
-    /// What the peer calls itself. It can say anything: escape it before it is shown.
+    /// What carries it.
+    pub transport: TransportKind,
+    /// What the peer calls itself; nothing, if it is not of our own kind. It can say anything: escape it before it is shown.
     pub agent: String,
     /// Since when it is connected.
     pub connected_for: Duration,
@@ -39,8 +39,8 @@ impl PeerFigures {
             peer: link.peer,
             address: link.connection.remote_address(),
             direction: link.connection.direction(),
-            transport: "quic",
-            agent: link.connection.remote_hello().agent.clone(),
+            transport: link.connection.transport(),
+            agent: link.connection.remote_hello().map(|hello| hello.agent.clone()).unwrap_or_default(),
             connected_for: core.now().saturating_since(link.since),
             rtt: link.connection.rtt(),
             wire: link.connection.stats(),

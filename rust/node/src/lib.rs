@@ -30,14 +30,19 @@
 mod blocks;
 mod config;
 mod core;
+#[cfg(feature = "webrtc")]
+mod desk;
+mod dialing;
 mod event;
 mod figures;
+mod introductions;
 mod items;
 mod link;
 mod node;
 mod peering;
 mod queue;
 mod relay;
+mod transports;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -48,16 +53,20 @@ pub use mina_p2p_protocol::{
     Answer, ExtensionService, IncomingRequest, Request, RequestError, RequestFailure, RespondError, Response,
     SessionLimits,
 };
+#[cfg(feature = "webrtc")]
+pub use mina_p2p_transport::webrtc::Figures as WebRtcFigures;
 pub use mina_p2p_transport::{
-    BudgetFigures, CloseReason, ConnectError, Direction, Limits as TransportLimits, Listener, Transport, TransportStats,
+    BudgetFigures, CloseReason, ConnectError, Direction, Limits as TransportLimits, Listener, Transport, TransportKind,
+    TransportStats,
 };
-pub use mina_p2p_wire::{Address, ChainId, Channel, Host, PeerId, PublicKey, SecretKey, message};
+pub use mina_p2p_wire::{Address, ChainId, Channel, Host, PeerId, PublicKey, SecretKey, Signaling, message};
 
 pub use crate::config::{Builder, DEFAULT_AGENT, InvalidConfiguration, Limits};
 pub use crate::event::{DialError, Event, RequestId, ResponderId};
 pub use crate::figures::PeerFigures;
 pub use crate::node::{CommandError, Node, StartError};
 pub use crate::queue::{EVENTS_PAUSE, Wake};
+pub use crate::transports::TRANSPORTS;
 
 /// Takes a lock. A panic while it was held has been reported as [`Event::TaskFailed`], and each of our structures is
 /// whole again before anything that can panic: going on is better than panicking in every other task too.

@@ -1,6 +1,5 @@
 //! The node: what a user holds.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -9,19 +8,20 @@ use std::time::{Duration, Instant};
 use mina_p2p_protocol::relay::UnknownBlock;
 use mina_p2p_protocol::router::{ItemKey, Refusal, Router, RouterConfig};
 use mina_p2p_protocol::{Pools, Request, RequestError, RespondError, Response};
-use mina_p2p_transport::{BudgetFigures, CloseReason, FrameBudget, ListenError, Listener, Transport};
-use mina_p2p_wire::{Address, ChainId, Host, PeerId, SecretKey};
+use mina_p2p_transport::{BudgetFigures, CloseReason, FrameBudget, ListenError};
+use mina_p2p_wire::{Address, ChainId, PeerId, SecretKey};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
-use tracing::Span;
+use tracing::{Span, error};
 
 use crate::config::{Builder, InvalidConfiguration};
-use crate::core::{self, Core, State};
+use crate::core::{self, Core, Introductions, State};
 use crate::event::{Event, RequestId, ResponderId};
 use crate::figures::PeerFigures;
 use crate::link::Link;
 use crate::queue::EventQueue;
-use crate::{lock, peering, relay};
+use crate::transports::Transports;
+use crate::{introductions, lock, peering, relay};
 
 /// How long [`Node::close`] waits for the peers to be told.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -116,11 +116,11 @@ impl NodeHandle {
         self.core.closing.send_replace(true);
         let Some(runtime) = lock(&self.runtime).take() else { return true };
         let (told, peers_told) = mpsc::channel::<()>();
-        let transports = self.core.transports.clone();
+        let transports = self.core.transports.all().to_vec();
         runtime.spawn(async move {
-            for transport in transports {
-                transport.shutdown(CloseReason::Shutdown).await;
-            }
+            // At once: what one waits for must not cost the other's peers the reason.
+            let all = transports.iter().map(|transport| transport.shutdown(CloseReason::Shutdown));
+            futures_util::future::join_all(all).await;
             drop(told);
         });
         // The sender is only ever dropped: what matters is that it is, or that the time is over.
@@ -181,17 +181,26 @@ impl Node {
     fn start_core(builder: Builder, runtime: &Runtime) -> Result<Arc<Core>, StartError> {
         let own = builder.secret.peer_id();
         let _entered = runtime.enter();
-        let transports = transports(builder.secret, builder.chain_id, &builder.limits)?;
-        let listeners = listen(&transports, &builder.listen)?;
+        let transports = Transports::new(&builder)?;
+        let listening = transports.listen(own, &builder)?;
+        let speaks_webrtc = builder.speaks_webrtc();
         let mut listen_addresses = builder.external;
-        listen_addresses.extend(listeners.iter().map(|listener| address_of(own, listener.local_addr())));
+        listen_addresses.extend(listening.addresses);
         let mut seed = [0; 8];
         fill_random(&mut seed)?;
+        let introductions = Introductions {
+            take: speaks_webrtc && builder.take_offers,
+            make: speaks_webrtc && builder.introduce,
+            seek: speaks_webrtc && builder.discover_peers > 0,
+        };
         let router = RouterConfig {
+            discover_peers: builder.discover_peers,
+            take_offers: introductions.take,
+            introduce: introductions.make,
             own,
             slots: builder.limits.slots,
             relay: builder.limits.relay.clone(),
-            initial_peers: builder.initial_peers,
+            initial_peers: builder.initial_peers.clone(),
             seed: u64::from_le_bytes(seed),
         };
         let start = Instant::now();
@@ -206,6 +215,8 @@ impl Node {
             extensions,
             transports,
             listen_addresses,
+            initial_peers: builder.initial_peers,
+            introductions,
             events: EventQueue::new(builder.wake),
             runtime: runtime.handle().clone(),
             compact_blocks: builder.compact_blocks,
@@ -213,6 +224,7 @@ impl Node {
             seed: u64::from_le_bytes(seed),
             relay_changed: Notify::new(),
             redial: Notify::new(),
+            introductions_changed: Notify::new(),
             closing: watch::Sender::new(false),
             start,
             budget: FrameBudget::default(),
@@ -220,7 +232,19 @@ impl Node {
         });
         core.spawn(Span::none(), peering::keep_dialing(Arc::clone(&core)));
         core.spawn(Span::none(), relay::keep_relaying(Arc::clone(&core)));
-        for listener in listeners {
+        core.spawn(Span::none(), introductions::keep_introducing(Arc::clone(&core)));
+        #[cfg(feature = "webrtc")]
+        if let Some(webrtc) = &core.transports.webrtc {
+            webrtc.set_desk(Arc::new(crate::desk::Desk(Arc::downgrade(&core))));
+        }
+        for port in listening.alone {
+            core.spawn(Span::none(), async move {
+                if let Err(error) = port.read_alone().await {
+                    error!(address = %port.local_addr(), %error, "a UDP port cannot be read any more");
+                }
+            });
+        }
+        for listener in listening.listeners {
             core.spawn(Span::none(), peering::keep_accepting(Arc::clone(&core), listener));
         }
         Ok(core)
@@ -239,8 +263,8 @@ impl Node {
         self.core().own
     }
 
-    /// The addresses under which peers can dial us: external ones, then those listened on, with their real ports. An
-    /// unspecified IP address (0.0.0.0) stands for each of the machine's.
+    /// The addresses under which peers can dial us: external ones, then those listened on, with their real ports: of QUIC, then
+    /// of WebRTC's signaling. An unspecified IP address (0.0.0.0) stands for each of the machine's.
     pub fn listen_addresses(&self) -> &[Address] {
         &self.core().listen_addresses
     }
@@ -317,12 +341,12 @@ impl Node {
         core.state().links.values().find(|link| is_it(link)).cloned()
     }
 
-    /// Dials a peer once. How it ends is an event.
+    /// Dials a peer once: by this address, and by those that are configured for the same peer. How it ends is an event.
     ///
     /// # Errors
     /// [`CommandError::Dial`] if the router refuses it right away.
     pub fn dial(&self, address: &Address) -> Result<(), CommandError> {
-        Ok(peering::dial(self.open()?, address)?)
+        Ok(peering::dial_peer(self.open()?, address)?)
     }
 
     /// Closes the connection to a peer. An initial peer is dialed again after a while; see [`Node::ban`].
@@ -349,6 +373,7 @@ impl Node {
             if let (Some(id), None) = (id, &link) {
                 // It is being made right now: forgotten by the router, it will not be kept.
                 state.router.disconnected(core.now(), peer, id);
+                core.introductions(&mut state);
             }
             link
         };
@@ -384,6 +409,12 @@ impl Node {
         links.iter().map(|link| PeerFigures::of(core, link)).collect()
     }
 
+    /// What became of WebRTC's offers and attempts since the start; `None` if WebRTC is off.
+    #[cfg(feature = "webrtc")]
+    pub fn webrtc_figures(&self) -> Option<crate::WebRtcFigures> {
+        self.core().transports.webrtc.as_ref().map(|webrtc| webrtc.figures())
+    }
+
     /// What frames that are being received, or wait in events, take of their budget.
     pub fn frame_budget(&self) -> BudgetFigures {
         self.core().budget.figures()
@@ -406,32 +437,4 @@ pub(crate) fn check_len(len: usize, max: u32) -> Result<(), CommandError> {
 
 fn fill_random(bytes: &mut [u8]) -> Result<(), StartError> {
     getrandom::fill(bytes).map_err(|cause| StartError::System { what: "randomness", cause: cause.to_string() })
-}
-
-fn transports(
-    secret: SecretKey,
-    chain_id: ChainId,
-    limits: &crate::Limits,
-) -> Result<Vec<Arc<dyn Transport>>, StartError> {
-    let quic = mina_p2p_transport::quic::Endpoint::new(secret, chain_id, limits.transport.clone())
-        .map_err(|cause| StartError::System { what: "a QUIC endpoint", cause: cause.to_string() })?;
-    Ok(vec![Arc::new(quic)])
-}
-
-fn listen(transports: &[Arc<dyn Transport>], addresses: &[SocketAddr]) -> Result<Vec<Box<dyn Listener>>, StartError> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        for transport in transports {
-            listeners.push(transport.listen(*address)?);
-        }
-    }
-    Ok(listeners)
-}
-
-fn address_of(peer_id: PeerId, socket: SocketAddr) -> Address {
-    let host = match socket {
-        SocketAddr::V4(v4) => Host::Ipv4(*v4.ip()),
-        SocketAddr::V6(v6) => Host::Ipv6(*v6.ip()),
-    };
-    Address::Quic { peer_id, host, port: socket.port() }
 }

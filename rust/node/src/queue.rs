@@ -93,13 +93,18 @@ impl EventQueue {
         lock(&self.events).len()
     }
 
+    /// Whether fewer than [`EVENTS_PAUSE`] events wait.
+    pub(crate) fn has_room(&self) -> bool {
+        self.len() < EVENTS_PAUSE
+    }
+
     /// Waits until fewer than [`EVENTS_PAUSE`] events wait.
     pub(crate) async fn room(&self) {
         loop {
             let taken = self.taken.notified();
             tokio::pin!(taken);
             taken.as_mut().enable();
-            if self.len() < EVENTS_PAUSE {
+            if self.has_room() {
                 return;
             }
             taken.await;

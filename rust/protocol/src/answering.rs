@@ -1,6 +1,6 @@
 //! The peer's requests of channels 7 and 16. The table of states is in `rpc.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use mina_p2p_wire::message::{
@@ -40,6 +40,13 @@ struct Pending {
     deadline: Time,
     /// Until it is taken up.
     waits: Option<Waits>,
+}
+
+impl Pending {
+    /// Whether it is answered when its time is over. What waits on a blocked channel is not: the refusals would pile up.
+    fn expires(&self, blocked: &BTreeSet<Channel>) -> bool {
+        self.waits.is_none() || !blocked.contains(&self.stream.channel)
+    }
 }
 
 #[derive(Debug)]
@@ -172,13 +179,16 @@ impl Answering {
         self.pending.get(&incoming).map(|pending| pending.stream)
     }
 
-    /// Takes up what waits, as far as there is room and the rate allows it.
-    pub(crate) fn take_up(&mut self, now: Time, rate: &mut Rate, out: &mut Outbox) {
+    /// Takes up what waits, as far as there is room and the rate allows it; nothing on channels that are blocked.
+    pub(crate) fn take_up(&mut self, now: Time, blocked: &BTreeSet<Channel>, rate: &mut Rate, out: &mut Outbox) {
         self.rate_allows_at = None;
         let mut room = REQUESTS_MAX.saturating_sub(self.served());
         let mut refused = Vec::new();
         for (incoming, pending) in &mut self.pending {
             let Some(waits) = &pending.waits else { continue };
+            if blocked.contains(&pending.stream.channel) {
+                continue;
+            }
             if room == 0 {
                 break;
             }
@@ -283,9 +293,9 @@ impl Answering {
         Ok(())
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Time, out: &mut Outbox) {
-        let late = |(incoming, pending): (&IncomingId, &Pending)| (pending.deadline <= now).then_some(*incoming);
-        let late: Vec<IncomingId> = self.pending.iter().filter_map(late).collect();
+    pub(crate) fn handle_timeout(&mut self, now: Time, blocked: &BTreeSet<Channel>, out: &mut Outbox) {
+        let late = self.pending.iter().filter(|(_, pending)| pending.deadline <= now && pending.expires(blocked));
+        let late: Vec<IncomingId> = late.map(|(incoming, _)| *incoming).collect();
         for incoming in late {
             let Some(pending) = self.close(incoming) else { continue };
             if pending.waits.is_none() {
@@ -299,8 +309,9 @@ impl Answering {
         }
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<(Time, TimeoutReason)> {
-        let unanswered = self.pending.values().map(|pending| (pending.deadline, TimeoutReason::Unanswered));
+    pub(crate) fn next_timeout(&self, blocked: &BTreeSet<Channel>) -> Option<(Time, TimeoutReason)> {
+        let expiring = self.pending.values().filter(|pending| pending.expires(blocked));
+        let unanswered = expiring.map(|pending| (pending.deadline, TimeoutReason::Unanswered));
         unanswered.chain(self.rate_allows_at.map(|at| (at, TimeoutReason::Rate))).min()
     }
 }

@@ -47,6 +47,10 @@ pub struct SessionConfig {
     pub limits: SessionLimits,
     /// What the peer may call by name.
     pub extension_rpcs: Vec<ExtensionService>,
+    /// Whether we introduce the peer to others, where channels 1 and 2 are spoken.
+    pub introduce: bool,
+    /// Whether we take offers that the peer relays, where channels 1 and 2 are spoken.
+    pub take_offers: bool,
     /// Varies the short ids that this peer is sent. To be unpredictable, and another for each session.
     pub seed: u64,
 }
@@ -130,6 +134,7 @@ impl SessionLimits {
     /// | our waiting requests | 64 arguments |
     /// | the peer's requests | 10 arguments (5, and as many that it may have cancelled), and 5 for staged ledgers |
     /// | a staged ledger being served in parts | its limit |
+    /// | an offer that waits for the peer to read | a frame of channel 2, 16 KiB |
     ///
     /// With the defaults 0.6 GiB: two whole staged ledgers make up most of it; a node that refuses those, or bounds
     /// all large frames together as `mina-p2p` does, never comes near. Bytes shared with the pools or with the user
@@ -162,6 +167,7 @@ impl SessionLimits {
             .saturating_add(asked)
             .saturating_add(served)
             .saturating_add(self.staged_ledger as usize)
+            .saturating_add(Channel::SignalingExchange.max_frame_len() as usize + OUTPUT_OVERHEAD)
     }
 }
 

@@ -43,6 +43,8 @@
 //!         limits: SessionLimits::default(),
 //!         own_capabilities: Capabilities::POOLS_UNGATED,
 //!         extension_rpcs: Vec::new(),
+//!         introduce: false,
+//!         take_offers: false,
 //!         seed: 0,
 //!     };
 //!     Session::new(config, Time::ZERO)
@@ -67,6 +69,7 @@ mod compact;
 mod config;
 mod extension;
 mod figures;
+mod introductions;
 mod lane;
 mod output;
 mod pool;
@@ -88,6 +91,10 @@ pub use compact::{ADVANCES_MAX, News, PERMIT_LEN_MAX, TOLD_MAX};
 pub use config::{ExtensionService, Lanes, SessionConfig, SessionLimits};
 pub use extension::EXTENSION_DEADLINE_MAX;
 pub use figures::{ChannelFigures, Figures, PermitsOut};
+pub use introductions::{
+    ASK_AGAIN_AFTER, INTRODUCTION_TIMEOUT, INTRODUCTIONS_APART, Introduction, IntroductionError, IntroductionOrder,
+    OWN_SIGNAL_TIMEOUT,
+};
 pub use lane::shared_stream;
 pub use output::{CancelReason, Event, Output, Processed, ResetReason, StreamEnd, TimeoutReason, Transmit};
 pub use pool_log::{Change, Entry, POOL_LOG_BYTES, POOL_LOG_ITEMS, PoolLog};

@@ -10,6 +10,7 @@ use crate::Time;
 use crate::compact::News;
 use crate::config::OUTPUT_OVERHEAD;
 use crate::figures::Traffic;
+use crate::introductions::Introduction;
 use crate::request::{Answer, IncomingId, IncomingRequest, RequestFailure, RequestId};
 
 /// What to do next. Drain after every input, until [`Output::Timeout`] or [`Output::Idle`].
@@ -92,6 +93,8 @@ pub enum TimeoutReason {
     Rate,
     /// A request of the peer's was not answered by our user: the peer is told that we do not have it.
     Unanswered,
+    /// An introduction is to go on, or has taken too long.
+    Introduction,
     /// A slot that an abandoned request of ours held is free again.
     Slot,
 }
@@ -141,6 +144,8 @@ pub enum Event {
         /// Whether our permit is used up by it.
         used_permit: bool,
     },
+    /// A step of an introduction; for [`Router::introduction`](crate::router::Router::introduction).
+    Introduction(Introduction),
     /// The peer asks for something: [respond](crate::Session::respond).
     Request {
         /// Names it.
@@ -239,6 +244,7 @@ fn weight(output: &Output) -> usize {
         Output::Event(Event::BestTip { block, .. }) => block.len(),
         Output::Event(Event::BlockNews { news, .. }) => news.len(),
         Output::Event(Event::Request { request: IncomingRequest::Extension { body, .. }, .. }) => body.len(),
+        Output::Event(Event::Introduction(introduction)) => introduction.len(),
         Output::Event(Event::Response { answer: Ok(answer), .. }) => crate::rpc::answer_len(answer),
         Output::Event(Event::StagedLedgerPart { part, .. }) => part.body.len(),
         _ => 0,

@@ -1,5 +1,8 @@
 //! One authenticated peer: its channels, tied together.
 
+mod introducing;
+mod watching;
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
@@ -17,7 +20,7 @@ use crate::block_answer::BlockReply;
 use crate::compact::{CompactBlocks, Offered};
 use crate::config::{SessionConfig, SessionLimits};
 use crate::extension::Services;
-use crate::figures::{Figures, PermitsOut};
+use crate::introductions::{Discovery, Exchange};
 use crate::lane::{Allowed, Terms};
 use crate::output::{Outbox, Output, Processed, StreamEnd};
 use crate::pool::Pool;
@@ -34,8 +37,12 @@ use crate::violation::{Rule, Violation};
 ///
 /// For a stream of the peer's: [`Session::handle_stream_opened`] (where a stream has one role); for each frame on it
 /// [`Session::handle_frame_head`], before its body is read, and [`Session::handle_message`]; and
-/// [`Session::handle_stream_end`], unless the whole connection ended. So that what a peer does not read does not pile
-/// up, no frame is to be read from a stream on which we serve while an earlier [`Output::Transmit`] of it is unwritten.
+/// [`Session::handle_stream_end`], unless the whole connection ended.
+///
+/// So that what a peer does not read does not pile up: where a stream has one role, no frame is to be read from a stream on
+/// which we serve while an earlier [`Output::Transmit`] of it is unwritten. Where a stream carries both roles that could
+/// block for ever, as both sides may be writing long answers to each other: go on reading, and say by
+/// [`Session::set_writable`] when a channel has too much to write.
 ///
 /// A [`Violation`] ends the session: what was to come out is dropped, and every later input answers it again.
 #[derive(Debug)]
@@ -45,13 +52,19 @@ pub struct Session {
     capabilities: Capabilities,
     limits: SessionLimits,
     out: Outbox,
-    /// The channels of 3 to 6, and 17, that the peer opened its stream of, where a stream has one role.
+    /// The channels of 1 to 6, and 17, that the peer opened its stream of, where a stream has one role.
     opened: BTreeSet<Channel>,
+    /// The shared streams that have too much to write.
+    blocked: BTreeSet<Channel>,
     best_tip: BestTip,
     transactions: Pool<TransactionInfo>,
     works: Pool<SnarkInfo>,
     commitments: Pool<SnarkJobCommitment>,
     compact: CompactBlocks,
+    /// Channels 1 and 2 are spoken.
+    introductions: bool,
+    discovery: Discovery,
+    exchange: Exchange,
     asking: Asking,
     answering: Answering,
     ledger_asker: Asker,
@@ -70,10 +83,13 @@ impl Session {
     /// A session with a peer that has just been authenticated. Drain it: permits go out at once.
     #[must_use]
     pub fn new(config: SessionConfig, now: Time) -> Session {
-        let SessionConfig { peer, ours, capabilities, own_capabilities, lanes, limits, extension_rpcs, seed } = config;
+        let SessionConfig { peer, ours, capabilities, own_capabilities, lanes, limits, extension_rpcs, .. } = config;
+        let SessionConfig { introduce, take_offers, seed, .. } = config;
         let gated = !(ours && capabilities.contains(Capabilities::POOLS_UNGATED));
+        let both = |capability| capabilities.contains(capability) && own_capabilities.contains(capability);
         let compact = Capabilities::COMPACT_BLOCKS | Capabilities::EXTENSION_RPC;
-        let compact = ours && capabilities.contains(compact) && own_capabilities.contains(compact);
+        let compact = ours && both(compact);
+        let introductions = !ours || both(Capabilities::RELAY_SIGNALING);
         let terms = Terms { lanes, ours, gated };
         Session {
             peer,
@@ -81,11 +97,15 @@ impl Session {
             capabilities,
             out: Outbox::default(),
             opened: BTreeSet::new(),
+            blocked: BTreeSet::new(),
             best_tip: BestTip::new(terms, compact, &limits),
             transactions: Pool::new(terms, peer, limits.pool_permit),
             works: Pool::new(terms, peer, limits.pool_permit),
             commitments: Pool::new(terms, peer, limits.commitment_permit),
             compact: CompactBlocks::new(terms, compact, seed),
+            introductions,
+            discovery: Discovery::new(terms, introduce, now),
+            exchange: Exchange::new(terms, take_offers, now),
             asking: Asking::new(terms, &limits),
             answering: Answering::new(terms, &limits, Services::new(extension_rpcs)),
             ledger_asker: Asker::new(terms, &limits),
@@ -116,14 +136,11 @@ impl Session {
         }
         self.input(now, stream.channel, |session| match stream.channel {
             Channel::BestTip | Channel::Transaction | Channel::Snark | Channel::SnarkJobCommitment => {
-                if session.opened.insert(stream.channel) { Ok(()) } else { Err(Rule::SecondStream) }
+                session.opens(stream.channel)
             }
-            Channel::CompactBlock if session.compact.is_spoken() => {
-                if session.opened.insert(stream.channel) {
-                    Ok(())
-                } else {
-                    Err(Rule::SecondStream)
-                }
+            Channel::CompactBlock if session.compact.is_spoken() => session.opens(stream.channel),
+            Channel::SignalingDiscovery | Channel::SignalingExchange if session.introductions => {
+                session.opens(stream.channel)
             }
             Channel::Rpc => session.answering.stream_opened(stream),
             Channel::ExtensionRpc if session.terms.ours => session.answering.stream_opened(stream),
@@ -133,6 +150,10 @@ impl Session {
             | Channel::SignalingDiscovery
             | Channel::SignalingExchange => Err(Rule::ChannelNotSupported),
         })
+    }
+
+    fn opens(&mut self, channel: Channel) -> Result<(), Rule> {
+        if self.opened.insert(channel) { Ok(()) } else { Err(Rule::SecondStream) }
     }
 
     /// A frame begins on a stream; its body is not read yet, and is not to be if this fails.
@@ -169,7 +190,8 @@ impl Session {
                 Channel::StreamingRpc => session.handle_streaming_rpc(now, stream, body),
                 Channel::ExtensionRpc => session.handle_extension(now, stream, body),
                 Channel::CompactBlock => session.compact.handle(stream, body, &mut session.out),
-                Channel::SignalingDiscovery | Channel::SignalingExchange => Err(Rule::ChannelNotSupported),
+                Channel::SignalingDiscovery => session.discovery.handle(now, stream, body, &mut session.out),
+                Channel::SignalingExchange => session.exchange.handle(now, stream, body, &mut session.out),
             }
         })
     }
@@ -180,7 +202,9 @@ impl Session {
         }
         let lasts = matches!(
             stream.channel,
-            Channel::BestTip
+            Channel::SignalingDiscovery
+                | Channel::SignalingExchange
+                | Channel::BestTip
                 | Channel::Transaction
                 | Channel::Snark
                 | Channel::SnarkJobCommitment
@@ -207,7 +231,11 @@ impl Session {
             Channel::StreamingRpc => {
                 self.terms.allowed(stream, self.ledger_asker.allowed(stream), self.ledger_answerer.allowed(stream))
             }
-            Channel::SignalingDiscovery | Channel::SignalingExchange => Err(Rule::ChannelNotSupported),
+            Channel::SignalingDiscovery | Channel::SignalingExchange if !self.introductions => {
+                Err(Rule::ChannelNotSupported)
+            }
+            Channel::SignalingDiscovery => self.discovery.allowed(stream),
+            Channel::SignalingExchange => self.exchange.allowed(stream),
         }
     }
 
@@ -262,7 +290,7 @@ impl Session {
     /// The peer ended its side of a stream, or stopped reading ours. Not to be called when the whole connection ended.
     ///
     /// # Errors
-    /// A [`Violation`] if it may not: streams of channels 3 to 6 and 17 last as long as the connection.
+    /// A [`Violation`] if it may not: streams of channels 1 to 6 and 17 last as long as the connection.
     pub fn handle_stream_end(&mut self, now: Time, stream: StreamId, end: StreamEnd) -> Result<(), Violation> {
         self.input(now, stream.channel, |session| match (stream.channel, stream.role) {
             (Channel::Rpc | Channel::StreamingRpc | Channel::ExtensionRpc, _) if !session.terms.per_role() => {
@@ -294,8 +322,12 @@ impl Session {
         self.arrive(now);
         self.asking.handle_timeout(now, &mut self.out);
         self.ledger_asker.handle_timeout(now, &mut self.out);
-        self.answering.handle_timeout(now, &mut self.out);
+        self.answering.handle_timeout(now, &self.blocked, &mut self.out);
         self.ledger_answerer.handle_timeout(now, &mut self.out);
+        if self.introductions {
+            self.discovery.handle_timeout(now, &mut self.out);
+            self.exchange.handle_timeout(now, &mut self.out);
+        }
     }
 
     /// Fills the peer's permits from our tip and pools. After any input, and whenever tip or pools changed.
@@ -304,14 +336,49 @@ impl Session {
             return;
         }
         self.arrive(now);
-        self.best_tip.serve(pools, &mut self.out);
+        if self.writable(Channel::BestTip) {
+            self.best_tip.serve(pools, &mut self.out);
+        }
         // Before the pools: what they offer only now, the peer does not have yet.
-        let offered = offered(self.peer, pools, &self.transactions, &self.works);
-        self.compact.serve(pools, &offered, &mut self.out);
+        if self.writable(Channel::CompactBlock) {
+            let offered = offered(self.peer, pools, &self.transactions, &self.works);
+            self.compact.serve(pools, &offered, &mut self.out);
+        }
         let peer_tip = self.best_tip.received;
-        self.transactions.serve(pools, peer_tip, &mut self.out);
-        self.works.serve(pools, peer_tip, &mut self.out);
-        self.commitments.serve(pools, peer_tip, &mut self.out);
+        if self.writable(Channel::Transaction) {
+            self.transactions.serve(pools, peer_tip, &mut self.out);
+        }
+        if self.writable(Channel::Snark) {
+            self.works.serve(pools, peer_tip, &mut self.out);
+        }
+        if self.writable(Channel::SnarkJobCommitment) {
+            self.commitments.serve(pools, peer_tip, &mut self.out);
+        }
+    }
+
+    /// Says whether a shared stream can take more, or has so much to write that nothing new is to be served on it: no tip, no
+    /// items, no news of blocks, no introduction, no part of a staged ledger; and no more requests are taken up. What the
+    /// peer asks meanwhile waits: as many requests as may be open, the next is the violation that it is anyway. What our user
+    /// was asked before is still answered. Does nothing where a stream has one role.
+    pub fn set_writable(&mut self, now: Time, channel: Channel, writable: bool) {
+        if self.violation.is_some() || self.terms.per_role() {
+            return;
+        }
+        self.arrive(now);
+        if writable {
+            self.blocked.remove(&channel);
+        } else {
+            self.blocked.insert(channel);
+        }
+        if channel == Channel::StreamingRpc {
+            self.ledger_answerer.set_writable(now, writable, &mut self.out);
+        }
+        // What has waited for too long meanwhile is answered with nothing, and does not bother our user.
+        self.handle_timeout(now);
+    }
+
+    fn writable(&self, channel: Channel) -> bool {
+        !self.blocked.contains(&channel)
     }
 
     /// Whether compact blocks are spoken on this connection.
@@ -453,44 +520,14 @@ impl Session {
         let timeouts = [
             self.asking.next_timeout(),
             self.ledger_asker.next_timeout(),
-            self.answering.next_timeout(),
+            self.answering.next_timeout(&self.blocked),
             self.ledger_answerer.next_timeout(),
+            self.next_introduction(),
         ];
         match timeouts.into_iter().flatten().min() {
             Some((at, reason)) => Output::Timeout { at, reason },
             None => Output::Idle,
         }
-    }
-
-    /// Counts of what was done.
-    #[must_use]
-    pub fn figures(&self) -> Figures {
-        Figures {
-            last_tip: self.best_tip.received.map(|tip| tip.key),
-            last_tip_sent: self.best_tip.sent,
-            permits_out: PermitsOut {
-                best_tip: self.best_tip.permit_out(),
-                block: self.compact.permit_out(),
-                transactions: self.transactions.permitted(),
-                works: self.works.permitted(),
-                commitments: self.commitments.permitted(),
-            },
-            requests_in_flight: self.asking.in_flight() + self.ledger_asker.in_flight(),
-            requests_waiting: self.asking.waiting_len() + self.ledger_asker.waiting_len(),
-            requests_served: self.answering.served() + self.ledger_answerer.served(),
-            channels: self.out.traffic.by_channel(),
-        }
-    }
-
-    /// The bytes that the session holds: outputs that are not drained, requests that wait, staged ledgers in parts.
-    /// Never above [`SessionLimits::memory_bound`] if outputs are drained after every input.
-    #[must_use]
-    pub fn buffered_bytes(&self) -> usize {
-        self.out.bytes()
-            + self.asking.buffered_bytes()
-            + self.ledger_asker.buffered_bytes()
-            + self.answering.buffered_bytes()
-            + self.ledger_answerer.buffered_bytes()
     }
 
     /// Takes an input from the peer, unless a violation came before.
@@ -524,12 +561,18 @@ impl Session {
     /// when all else is drained, so that a permit is for all that was processed meanwhile.
     fn settle(&mut self) {
         self.unsettled = false;
-        self.answering.take_up(self.now, &mut self.rate, &mut self.out);
+        self.answering.take_up(self.now, &self.blocked, &mut self.rate, &mut self.out);
         self.ledger_answerer.take_up(self.now, &mut self.rate, &mut self.out);
         self.best_tip.permit(&mut self.out);
         self.transactions.permit(self.asking.fetching(RpcKind::Transaction), &mut self.out);
         self.works.permit(self.asking.fetching(RpcKind::Snark), &mut self.out);
         self.commitments.permit(0, &mut self.out);
+        if self.introductions && self.writable(Channel::SignalingDiscovery) {
+            self.discovery.permit(self.now, &mut self.out);
+        }
+        if self.introductions && self.writable(Channel::SignalingExchange) {
+            self.exchange.permit(self.now, &mut self.out);
+        }
     }
 }
 

@@ -113,6 +113,11 @@ pub enum Rule {
     StreamEnded(StreamEnd),
     /// A channel that this session does not speak.
     ChannelNotSupported,
+    /// A message of channel 1 or 2 that is not in turn.
+    IntroductionOutOfTurn {
+        /// What the peer may expect instead.
+        state: &'static str,
+    },
     /// News of a block without our permit.
     NewsWithoutPermit,
     /// News of a block that the peer has told of already.
@@ -173,6 +178,7 @@ impl Rule {
             Rule::SecondStream => "second_stream",
             Rule::StreamEnded(_) => "stream_ended",
             Rule::ChannelNotSupported => "channel_not_supported",
+            Rule::IntroductionOutOfTurn { .. } => "introduction_out_of_turn",
             Rule::NewsWithoutPermit => "news_without_permit",
             Rule::NewsRepeated { .. } => "news_repeated",
             Rule::ListWithoutHeader => "list_without_header",
@@ -213,6 +219,7 @@ impl fmt::Display for Rule {
             Rule::StreamEnded(StreamEnd::Finished) => f.write_str("the stream was finished too early"),
             Rule::StreamEnded(StreamEnd::Reset) => f.write_str("the stream was reset"),
             Rule::ChannelNotSupported => f.write_str("the channel is not spoken here"),
+            Rule::IntroductionOutOfTurn { state } => write!(f, "a step of an introduction out of turn: {state}"),
             Rule::NewsWithoutPermit => f.write_str("news of a block that was not permitted"),
             Rule::NewsRepeated { key } => write!(f, "block {key} was told of before"),
             Rule::ListWithoutHeader => f.write_str("the list of a block whose header was not told"),

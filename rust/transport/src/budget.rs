@@ -421,7 +421,7 @@ mod tests {
         let mut next = pin!(budget.reserve(peer(1), CONTROL_FRAME + 1));
         assert!(poll(next.as_mut()).is_pending());
         let control = ready(budget.reserve(peer(2), CONTROL_FRAME)).unwrap();
-        assert_eq!(budget.figures().control_reserved, CONTROL_FRAME.into());
+        assert_eq!(budget.figures().control_reserved, u64::from(CONTROL_FRAME));
         drop(control);
         assert_eq!(budget.figures().control_reserved, 0);
     }

@@ -16,13 +16,20 @@ use crate::credit::Credit;
 use crate::stream::{HalfError, Priority, RecvHalf, SendHalf};
 use crate::transport::BoxFuture;
 use crate::{
-    AcceptError, CloseReason, Connection, Direction, Limits, RecvStream, SendStream, StreamError, TransportStats,
+    AcceptError, CloseReason, Connection, Direction, Limits, RecvStream, SendStream, StreamError, TransportKind,
+    TransportStats,
 };
 
 /// What a transport must offer for one connection.
 pub(crate) trait Link: Send + Sync + 'static {
-    /// Opens a stream, when the peer allows one more.
-    fn open(&self) -> BoxFuture<'_, Result<(SendHalf, RecvHalf), HalfError>>;
+    /// What carries it.
+    fn transport(&self) -> TransportKind;
+    /// The node keeps a connection that it was offered: our proof waits for that.
+    #[cfg(feature = "webrtc")]
+    fn accepted(&self) {}
+    /// Opens a stream, when the peer allows one more; where streams are shared, takes the channel's. `None` asks for the one
+    /// that carries `Hello`s.
+    fn open(&self, channel: Option<Channel>) -> BoxFuture<'_, Result<(SendHalf, RecvHalf), HalfError>>;
     /// The next stream of the peer. Cancelling loses nothing. The number is unique within the connection.
     fn accept(&self) -> BoxFuture<'_, Result<(u64, SendHalf, RecvHalf), HalfError>>;
     /// Closes; only the first call counts.
@@ -92,10 +99,11 @@ impl Shared {
 
     pub(crate) async fn open_stream(
         self: &Arc<Self>,
+        channel: Option<Channel>,
         priority: Priority,
     ) -> Result<(SendStream, RecvStream), StreamError> {
         let limit = self.limits.open_timeout;
-        let (send, recv) = timeout(limit, self.link.open())
+        let (send, recv) = timeout(limit, self.link.open(channel))
             .await
             .map_err(|_| StreamError::NoStream(limit))?
             .map_err(|error| self.stream_error(error))?;
@@ -107,6 +115,15 @@ impl Shared {
     pub(crate) async fn accept_stream(self: &Arc<Self>) -> Result<(u64, SendStream, RecvStream), StreamError> {
         let (number, send, recv) = self.link.accept().await.map_err(|error| self.stream_error(error))?;
         Ok((number, SendStream::new(send, self.clone()), RecvStream::new(recv, self.clone())))
+    }
+
+    #[cfg(feature = "webrtc")]
+    pub(crate) fn accept(&self) {
+        self.link.accepted();
+    }
+
+    pub(crate) fn transport(&self) -> TransportKind {
+        self.link.transport()
     }
 
     /// The peer is authenticated: it gets its full credit.
@@ -158,7 +175,7 @@ type Accepted = Result<(StreamId, SendStream, RecvStream), AcceptError>;
 /// The one implementation of [`Connection`].
 pub(crate) struct LinkConnection {
     shared: Arc<Shared>,
-    hello: Hello,
+    hello: Option<Hello>,
     direction: Direction,
     /// Streams whose channel id has not come yet. A stream that lags must not hold up the others: QUIC delivers in order
     /// within a stream only.
@@ -166,13 +183,16 @@ pub(crate) struct LinkConnection {
 }
 
 impl LinkConnection {
-    pub(crate) fn establish(shared: Arc<Shared>, hello: Hello, direction: Direction) -> Arc<dyn Connection> {
+    pub(crate) fn establish(shared: Arc<Shared>, hello: Option<Hello>, direction: Direction) -> Arc<dyn Connection> {
         shared.authenticated();
         Arc::new(Self { shared, hello, direction, waiting: tokio::sync::Mutex::default() })
     }
 
     async fn open_channel(&self, stream: StreamId) -> Result<(SendStream, RecvStream), StreamError> {
-        let (mut send, recv) = self.shared.open_stream(Priority::of(stream)).await?;
+        let (mut send, recv) = self.shared.open_stream(Some(stream.channel), Priority::of(stream)).await?;
+        if self.shared.link.transport().shares_streams() {
+            return Ok((send, recv));
+        }
         let id = Bytes::copy_from_slice(&[stream.channel.id()]);
         send.write_bytes([id, Bytes::new()]).await?;
         Ok((send, recv))
@@ -237,8 +257,12 @@ impl Connection for LinkConnection {
         self.shared.peer
     }
 
-    fn remote_hello(&self) -> &Hello {
-        &self.hello
+    fn transport(&self) -> TransportKind {
+        self.shared.link.transport()
+    }
+
+    fn remote_hello(&self) -> Option<&Hello> {
+        self.hello.as_ref()
     }
 
     fn direction(&self) -> Direction {

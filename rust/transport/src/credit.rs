@@ -106,7 +106,7 @@ mod tests {
         let mut credit = Credit::pending();
         let mut quinn = Quinn { window: PENDING_RECEIVE_WINDOW.into(), debt: 0, ahead: PENDING_RECEIVE_WINDOW.into() };
         quinn.set(credit.authenticated());
-        assert_eq!(quinn.ahead, RECEIVE_WINDOW.into());
+        assert_eq!(quinn.ahead, u64::from(RECEIVE_WINDOW));
         for round in 0..200_u64 {
             quinn.set(credit.large_frame_began());
             for _ in 0..round % 17 {
@@ -123,12 +123,12 @@ mod tests {
             quinn.read(100_000);
             quinn.set(credit.consumed(100_000));
         }
-        assert_eq!(quinn.ahead, LARGE_RECEIVE_WINDOW.into());
+        assert_eq!(quinn.ahead, u64::from(LARGE_RECEIVE_WINDOW));
         quinn.set(credit.large_frame_ended());
         for _ in 0..100 {
             quinn.read(100_000);
             quinn.set(credit.consumed(100_000));
         }
-        assert_eq!(quinn.ahead, RECEIVE_WINDOW.into());
+        assert_eq!(quinn.ahead, u64::from(RECEIVE_WINDOW));
     }
 }

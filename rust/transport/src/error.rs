@@ -37,6 +37,9 @@ pub enum ConnectError {
     /// The peer refused us, or the connection was lost before it was made.
     #[error("closed by the peer: {0}")]
     Closed(CloseReason),
+    /// WebRTC: no answer to our offer, or none that can be used; the text says why.
+    #[error("signaling: {0}")]
+    Signaling(String),
     /// The transport is shut down.
     #[error("the transport is shut down")]
     ShutDown,

@@ -34,7 +34,7 @@ pub(crate) async fn dial(
     let mut stream = None;
     let result = timeout_at(deadline, async {
         check_identity(shared.peer, ours, expected)?;
-        let (send, recv) = stream.insert(shared.open_stream(Priority::Hello).await?);
+        let (send, recv) = stream.insert(shared.open_stream(None, Priority::Hello).await?);
         send.write(our_hello.encode()).await?;
         send.finish();
         read_hello(recv, our_hello.chain_id).await
@@ -42,7 +42,7 @@ pub(crate) async fn dial(
     .await
     .unwrap_or(Err(Failure::Refused(CloseReason::HelloTimeout)));
     match result {
-        Ok(hello) => Ok(LinkConnection::establish(shared, hello, Direction::Dialed)),
+        Ok(hello) => Ok(LinkConnection::establish(shared, Some(hello), Direction::Dialed)),
         Err(failure) => Err(failure.settle(&shared, "dialed")),
     }
 }
@@ -70,8 +70,9 @@ pub(crate) async fn greet(
     match (result, stream.take()) {
         (Ok(hello), Some((_, send, _recv))) => Ok(Incoming {
             peer: shared.peer,
+            transport: shared.transport(),
             remote_address: shared.remote_address(),
-            hello: hello.clone(),
+            hello: Some(hello.clone()),
             inner: Box::new(Greeted { shared: Some(shared), send, hello, deadline, _place: place }),
         }),
         // A `Hello` came on a stream, so there is one.
@@ -177,7 +178,7 @@ impl IncomingImpl for Greeted {
                 Ok(Ok(())) => {
                     self.send.finish();
                     let hello = self.hello.clone();
-                    return Ok(LinkConnection::establish(shared, hello, Direction::Accepted));
+                    return Ok(LinkConnection::establish(shared, Some(hello), Direction::Accepted));
                 }
                 Ok(Err(error)) => Failure::Stream(error),
                 Err(_) => Failure::Refused(CloseReason::HelloTimeout),

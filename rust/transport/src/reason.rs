@@ -52,6 +52,8 @@ pub enum CloseReason {
     Stalled,
     /// The peer began a frame and then sent it too slowly.
     TooSlow,
+    /// WebRTC: the peer did not prove that it is who it said in its signaling; the text says how it failed.
+    AuthenticationFailed(String),
     /// A code that this version does not know, as the peer sent it.
     Other {
         /// The code.
@@ -89,6 +91,7 @@ impl CloseReason {
             Self::UnsupportedProtocol => 15,
             Self::Stalled => 16,
             Self::TooSlow => 17,
+            Self::AuthenticationFailed(_) => 18,
             Self::Other { code, .. } => *code,
         }
     }
@@ -114,6 +117,7 @@ impl CloseReason {
             Self::UnsupportedProtocol => "unsupported_protocol",
             Self::Stalled => "stalled",
             Self::TooSlow => "too_slow",
+            Self::AuthenticationFailed(_) => "authentication_failed",
             Self::Other { .. } => "other",
             Self::IdleTimeout => "idle_timeout",
             Self::Lost(_) => "lost",
@@ -126,6 +130,7 @@ impl CloseReason {
             Self::Violation(text)
             | Self::MalformedHello(text)
             | Self::UnsuitableCertificate(text)
+            | Self::AuthenticationFailed(text)
             | Self::Other { text, .. } => bounded(text),
             _ => "",
         }
@@ -153,6 +158,7 @@ impl CloseReason {
             15 => Self::UnsupportedProtocol,
             16 => Self::Stalled,
             17 => Self::TooSlow,
+            18 => Self::AuthenticationFailed(text),
             code => Self::Other { code, text },
         }
     }
@@ -181,6 +187,7 @@ impl fmt::Display for CloseReason {
             Self::UnsupportedProtocol => "no common application protocol",
             Self::Stalled => "peer stopped reading",
             Self::TooSlow => "peer sent a frame too slowly",
+            Self::AuthenticationFailed(text) => return write!(f, "authentication failed: {}", bounded(text)),
             Self::Other { code, text } => {
                 return write!(f, "reason {code}: {}", bounded(text));
             }
@@ -239,6 +246,7 @@ mod tests {
             CloseReason::UnsupportedProtocol,
             CloseReason::Stalled,
             CloseReason::TooSlow,
+            CloseReason::AuthenticationFailed("a reflection".into()),
             CloseReason::Other { code: 4_000, text: "later".into() },
         ]
     }

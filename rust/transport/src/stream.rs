@@ -60,6 +60,8 @@ impl Priority {
 pub(crate) enum SendHalf {
     #[cfg(feature = "quic")]
     Quic(quinn::SendStream),
+    #[cfg(feature = "webrtc")]
+    WebRtc(crate::webrtc::Sender),
     Memory(pipe::Sender),
 }
 
@@ -67,6 +69,8 @@ pub(crate) enum SendHalf {
 pub(crate) enum RecvHalf {
     #[cfg(feature = "quic")]
     Quic(quinn::RecvStream),
+    #[cfg(feature = "webrtc")]
+    WebRtc(crate::webrtc::Receiver),
     Memory(pipe::Receiver),
 }
 
@@ -86,6 +90,8 @@ impl SendHalf {
         match self {
             #[cfg(feature = "quic")]
             Self::Quic(stream) => Ok(stream.write_chunks(chunks).await?.bytes),
+            #[cfg(feature = "webrtc")]
+            Self::WebRtc(stream) => stream.write(chunks).await,
             Self::Memory(pipe) => pipe.write(chunks).await,
         }
     }
@@ -95,6 +101,9 @@ impl SendHalf {
             #[cfg(feature = "quic")]
             // Fails only on a stream that has ended, where it does not matter.
             Self::Quic(stream) => drop(stream.set_priority(_priority as i32)),
+            #[cfg(feature = "webrtc")]
+            // Its driver gives the streams turns.
+            Self::WebRtc(_) => {}
             // Streams in memory do not share a path.
             Self::Memory(_) => {}
         }
@@ -104,6 +113,9 @@ impl SendHalf {
         match self {
             #[cfg(feature = "quic")]
             Self::Quic(stream) => drop(stream.finish()),
+            #[cfg(feature = "webrtc")]
+            // It lasts as long as the connection.
+            Self::WebRtc(_) => {}
             Self::Memory(pipe) => pipe.finish(),
         }
     }
@@ -112,6 +124,8 @@ impl SendHalf {
         match self {
             #[cfg(feature = "quic")]
             Self::Quic(stream) => drop(stream.reset(code.into())),
+            #[cfg(feature = "webrtc")]
+            Self::WebRtc(_) => {}
             Self::Memory(pipe) => pipe.reset(code.into()),
         }
     }
@@ -123,6 +137,8 @@ impl RecvHalf {
         match self {
             #[cfg(feature = "quic")]
             Self::Quic(stream) => Ok(stream.read_chunk(max, true).await?.map(|chunk| chunk.bytes)),
+            #[cfg(feature = "webrtc")]
+            Self::WebRtc(stream) => stream.read(max).await,
             Self::Memory(pipe) => pipe.read(max).await,
         }
     }
@@ -131,6 +147,8 @@ impl RecvHalf {
         match self {
             #[cfg(feature = "quic")]
             Self::Quic(stream) => drop(stream.stop(code.into())),
+            #[cfg(feature = "webrtc")]
+            Self::WebRtc(_) => {}
             Self::Memory(pipe) => pipe.stop(code.into()),
         }
     }

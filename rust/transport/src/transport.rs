@@ -23,6 +23,42 @@ pub enum Direction {
     Accepted,
 }
 
+/// What carries a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TransportKind {
+    /// QUIC.
+    Quic,
+    /// WebRTC data channels.
+    WebRtc,
+    /// Pipes in memory.
+    Memory,
+}
+
+impl TransportKind {
+    /// The stable name, for metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quic => "quic",
+            Self::WebRtc => "webrtc",
+            Self::Memory => "memory",
+        }
+    }
+
+    /// Whether one stream a channel carries both roles, requests included. Otherwise a stream has one role, and each request
+    /// one of its own.
+    #[must_use]
+    pub fn shares_streams(self) -> bool {
+        self == Self::WebRtc
+    }
+}
+
+impl std::fmt::Display for TransportKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Figures of one connection since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TransportStats {
@@ -34,14 +70,17 @@ pub struct TransportStats {
     pub datagrams_sent: u64,
     /// Datagrams received.
     pub datagrams_received: u64,
-    /// Packets that were sent and declared lost.
+    /// Packets that were sent and declared lost. Over WebRTC not known: 0.
     pub packets_lost: u64,
-    /// Bytes that may be in flight now.
+    /// Bytes that may be in flight now. Over WebRTC not known: 0.
     pub congestion_window: u64,
 }
 
 /// A way to reach peers and to be reached.
 pub trait Transport: Send + Sync {
+    /// What carries its connections.
+    fn kind(&self) -> TransportKind;
+
     /// Dials `address`, authenticates the peer and exchanges `Hello`s. Resolves once the answering `Hello` has come
     /// and been checked.
     ///
@@ -80,13 +119,14 @@ pub(crate) trait IncomingImpl: Send {
 
 /// An authenticated dialer that waits for our answer.
 ///
-/// Its chain id and protocol version have been checked. It holds one place among the pending handshakes; when it is
+/// What it says of chain and protocol version has been checked. It holds one place among the pending handshakes; when it is
 /// held longer than the rest of the authentication timeout, the dialer gives up. Dropped, it is refused without a
 /// reason.
 #[must_use = "an incoming connection is accepted or refused"]
 pub struct Incoming {
     pub(crate) peer: PeerId,
-    pub(crate) hello: Hello,
+    pub(crate) transport: TransportKind,
+    pub(crate) hello: Option<Hello>,
     pub(crate) remote_address: SocketAddr,
     pub(crate) inner: Box<dyn IncomingImpl>,
 }
@@ -97,9 +137,14 @@ impl Incoming {
         self.peer
     }
 
-    /// The dialer's `Hello`.
-    pub fn hello(&self) -> &Hello {
-        &self.hello
+    /// What carries it.
+    pub fn transport(&self) -> TransportKind {
+        self.transport
+    }
+
+    /// The dialer's `Hello`; `None` when it is not of our own kind.
+    pub fn hello(&self) -> Option<&Hello> {
+        self.hello.as_ref()
     }
 
     /// From where.
@@ -107,7 +152,8 @@ impl Incoming {
         self.remote_address
     }
 
-    /// Answers with our `Hello`. Resolves once it has been handed to the transport.
+    /// Answers with our `Hello` (WebRTC: proves who we are; the `Hello` went with the answer to its offer). Resolves once that
+    /// has been handed to the transport.
     pub async fn accept(self, our_hello: &Hello) -> Result<Arc<dyn Connection>, ConnectError> {
         self.inner.accept(our_hello).await
     }
@@ -135,8 +181,11 @@ pub trait Connection: Send + Sync {
     /// The peer, proved by its key.
     fn peer(&self) -> PeerId;
 
-    /// What the peer said of itself.
-    fn remote_hello(&self) -> &Hello;
+    /// What carries it.
+    fn transport(&self) -> TransportKind;
+
+    /// What the peer said of itself; `None` when it is not of our own kind (the existing Mina Rust node, a browser).
+    fn remote_hello(&self) -> Option<&Hello>;
 
     /// Who dialed.
     fn direction(&self) -> Direction;
@@ -150,12 +199,15 @@ pub trait Connection: Send + Sync {
     /// Figures since the start.
     fn stats(&self) -> TransportStats;
 
-    /// Opens a stream for `stream.channel` and writes the channel id. Its priority comes from the channel and the role:
-    /// small messages go before bulk.
+    /// Opens a stream for `stream.channel`. Its priority comes from the channel and the role: small messages go before bulk.
+    ///
+    /// Where streams are shared ([`TransportKind::shares_streams`]) it is the channel's one stream, role and request are not
+    /// looked at, and a second call fails with [`StreamError::Unusable`]. Open all of them at once: what the peer sends on
+    /// one waits there, within the connection's receive window.
     fn open(&self, stream: StreamId) -> BoxFuture<'_, Result<(SendStream, RecvStream), StreamError>>;
 
-    /// The next stream that the peer opened, once its channel id has come. Our role on it is
-    /// [`Role::Server`](mina_p2p_wire::Role::Server). Cancelling loses nothing. Only one task may wait here at a time.
+    /// The next stream that the peer opened, once its channel id has come; none ever comes where streams are shared. Our role
+    /// on it is [`Role::Server`](mina_p2p_wire::Role::Server). Cancelling loses nothing. Only one task may wait here at a time.
     fn accept(&self) -> BoxFuture<'_, Result<(StreamId, SendStream, RecvStream), AcceptError>>;
 
     /// Ends the connection; the peer gets the reason's code and text. Only the first call counts.

@@ -67,8 +67,8 @@ scenarios! {
 async fn a_connection_knows_its_peer(kind: &impl Kind) {
     let pair = Pair::new(kind, Limits::default()).await;
     assert_eq!((pair.dialed.peer(), pair.accepted.peer()), (peer(2), peer(1)));
-    assert_eq!(pair.dialed.remote_hello(), &hello());
-    assert_eq!(pair.accepted.remote_hello(), &hello());
+    assert_eq!(pair.dialed.remote_hello(), Some(&hello()));
+    assert_eq!(pair.accepted.remote_hello(), Some(&hello()));
     assert_eq!(pair.dialed.direction(), Direction::Dialed);
     assert_eq!(pair.accepted.direction(), Direction::Accepted);
     assert_eq!(pair.dialed.remote_address(), pair.arrivals.local_addr());
@@ -183,7 +183,7 @@ async fn a_refusal_reaches_the_dialer(kind: &impl Kind) {
     for reason in [CloseReason::Capacity, CloseReason::Duplicate, CloseReason::Banned] {
         let (dialed, ()) = dial(&dialer, &*arrivals, peer(2), &hello(), |incoming| {
             assert_eq!(incoming.peer(), peer(1));
-            assert_eq!(incoming.hello(), &hello());
+            assert_eq!(incoming.hello(), Some(&hello()));
             incoming.refuse(reason.clone());
             async {}
         })

@@ -199,7 +199,7 @@ async fn peers_that_send_little_of_a_large_frame_keep_no_place_in_the_queue() {
     let figures = watchdog(stalled_by_100_peers(1_000)).await;
     assert_all_given_back(figures);
     // The healthy peer's alone.
-    assert_eq!(figures.large_peak, LONGEST_BLOCK.into());
+    assert_eq!(figures.large_peak, u64::from(LONGEST_BLOCK));
     // A first step of storage each.
     assert!(figures.storage_peak <= u64::from(LONGEST_BLOCK) + 100 * 16 * 1024);
 }

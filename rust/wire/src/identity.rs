@@ -54,6 +54,18 @@ impl SecretKey {
         self.0.sign(message).to_bytes()
     }
 
+    /// The secret that this node and another have in common, and nobody else: x25519 of our scalar (the first half of the
+    /// seed's SHA-512, clamped) and the Montgomery form of the other's key. It is the same from both sides, and for ever.
+    ///
+    /// # Errors
+    /// [`NonContributory`] if the other's key is of small order: everybody shares this secret with it.
+    pub fn shared_key(&self, other: &PublicKey) -> Result<Zeroizing<[u8; 32]>, NonContributory> {
+        let scalar = Zeroizing::new(self.0.to_scalar_bytes());
+        let shared = Zeroizing::new(other.0.to_montgomery().mul_clamped(*scalar).to_bytes());
+        // All bytes are looked at, whatever they are.
+        if shared.iter().fold(0, |any, byte| any | byte) == 0 { Err(NonContributory) } else { Ok(shared) }
+    }
+
     /// The text form: base58check with version 0x80. Whoever holds it is the node.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
@@ -79,6 +91,11 @@ impl fmt::Debug for SecretKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the signature is not valid")]
 pub struct InvalidSignature;
+
+/// A key of small order was to take part in a shared secret, which would then be no secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the other's key is of small order: nothing shared with it is secret")]
+pub struct NonContributory;
 
 /// An ed25519 public key: 32 bytes that are a point of the curve.
 ///
@@ -286,6 +303,24 @@ mod tests {
             assert_eq!(key.verify_strict(b"", &signature), Err(InvalidSignature));
         }
         assert!(!SecretKey::from_bytes([7; 32]).public_key().is_small_order());
+    }
+
+    #[test]
+    fn a_shared_key_is_the_same_from_both_sides_and_never_that_of_a_small_order_key() {
+        let [a, b, c] = [7, 8, 9].map(|seed| SecretKey::from_bytes([seed; 32]));
+        let shared = a.shared_key(&b.public_key()).unwrap();
+        assert_eq!(b.shared_key(&a.public_key()), Ok(shared.clone()));
+        assert_ne!(c.shared_key(&a.public_key()), Ok(shared));
+        // y = 0, 1 and -1: points of order 4, 1 and 2.
+        let mut one = [0; 32];
+        one[0] = 1;
+        let mut minus_one = [0xff; 32];
+        minus_one[0] = 0xec;
+        minus_one[31] = 0x7f;
+        for bytes in [[0; 32], one, minus_one] {
+            let key = PublicKey::from_bytes(bytes).unwrap();
+            assert_eq!(a.shared_key(&key), Err(NonContributory));
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! - [`Address`]: where a node can be reached.
 //! - [`Channel`], [`StreamId`], [`Frame`], [`mod@frame`]: how messages travel.
 //! - [`message`]: every message of every channel, with its limits.
+//! - [`signaling`]: what two nodes tell each other before WebRTC connects them, sealed, and how each then proves who it is.
 //! - [`binprot`]: the encoding below them.
 //!
 //! Whatever comes from a peer is taken for hostile: decoding never panics, never allocates from a length that was claimed,
@@ -31,6 +32,7 @@ mod hash;
 mod host;
 mod identity;
 pub mod message;
+pub mod signaling;
 
 pub use address::{Address, ParseAddressError, Signaling};
 pub use base58::ParseTextError;
@@ -39,7 +41,7 @@ pub use channel::{Channel, Role, StreamId, UnknownChannel};
 pub use frame::Frame;
 pub use hash::{BlockKey, ChainId, CompressedPublicKey, JobId, LedgerHash, StateHash, TransactionHash};
 pub use host::{DomainName, Host, ParseHostError};
-pub use identity::{InvalidSignature, PeerId, PublicKey, SecretKey};
+pub use identity::{InvalidSignature, NonContributory, PeerId, PublicKey, SecretKey};
 
 /// The version of the protocol between nodes of our own kind, as their [`message::Hello`] says it.
 pub const PROTOCOL_VERSION: u32 = 1;

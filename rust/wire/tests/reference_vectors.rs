@@ -13,7 +13,10 @@ use mina_p2p_wire::message::{
     SnarkInfo, SnarkMessage, StagedLedgerPartKind, StreamingRpcMessage, TransactionInfo, TransactionMessage,
     previous_state_hash,
 };
-use mina_p2p_wire::{Address, Channel, ParseTextError, PeerId, PublicKey, SecretKey, StateHash, frame};
+use mina_p2p_wire::signaling::{
+    Answer, ConnectionAuth, Offer, RejectionReason, SealError, SignalingResponse, announced, open, seal,
+};
+use mina_p2p_wire::{Address, Channel, Host, ParseTextError, PeerId, PublicKey, SecretKey, StateHash, frame};
 use serde_json::{Value, json};
 
 fn load(file: &str) -> Option<Value> {
@@ -68,6 +71,11 @@ fn identities() {
         assert_eq!(reencodes::<PeerId>(bytes(key, "binprot_peer_id_hex")), peer_id);
     }
 
+    for pair in list(&vectors, "x25519_shared_keys") {
+        let [a, b] = ["a", "b"].map(|side| deterministic(&pair[side]));
+        assert_eq!(hex(&*a.shared_key(&b.public_key()).unwrap()), text(pair, "shared_key_hex"));
+    }
+
     let ordered = list(&vectors, "peer_id_order_deterministic_0_to_7")
         .iter()
         .map(|id| id.as_str().unwrap().parse::<PeerId>().unwrap())
@@ -82,6 +90,147 @@ fn identities() {
     let mut mistyped = text(key, "peer_id_string").to_owned();
     mistyped.pop();
     assert_eq!((mistyped + "a").parse::<PeerId>(), Err(ParseTextError::WrongChecksum));
+}
+
+/// The existing node's test key of this index: the number after it, big-endian, is the seed.
+fn deterministic(index: &Value) -> SecretKey {
+    let mut seed = [0; 32];
+    seed[24..].copy_from_slice(&(index.as_u64().unwrap() + 1).to_be_bytes());
+    SecretKey::from_bytes(seed)
+}
+
+#[test]
+fn signaling() {
+    let Some(vectors) = load("signaling_json.json") else {
+        return;
+    };
+    for vector in list(&vectors, "offers") {
+        let json = text(vector, "json_text");
+        let offer = Offer::from_json(json.as_bytes()).unwrap();
+        assert_eq!(offer.to_json(), json);
+        assert_eq!(json!(offer.chain_id.to_string()).to_string(), text(&vectors, "chain_id_json"));
+        let path = text(vector, "get_path_base58").strip_prefix("/mina/webrtc/signal/").unwrap();
+        assert_eq!(offer.to_path(), path);
+        assert_eq!(Offer::from_path(path), Ok(offer.clone()));
+        let kind = match &offer.host {
+            Host::Ipv4(_) => "ipv4",
+            Host::Ipv6(_) => "ipv6",
+            Host::Domain(_) => "domain",
+        };
+        assert_eq!(kind, text(vector, "name"));
+        for host in list(&vectors, "host_json") {
+            let own = json!({ "host": serde_json::from_str::<Value>(json).unwrap()["host"] }).to_string();
+            let own = own.trim_start_matches('{').trim_end_matches('}');
+            let other = format!("\"host\":{}", host.as_str().unwrap());
+            let other = json.replace(&format!("{own}}}"), &other);
+            assert_eq!(Offer::from_json(other.as_bytes()).unwrap().to_json(), other);
+        }
+    }
+    let answer = text(&vectors, "answer");
+    assert_eq!(Answer::from_json(answer.as_bytes()).unwrap().to_json(), answer);
+
+    let responses = &vectors["responses"];
+    let check = |vector: &Value| {
+        let body = text(vector, "body");
+        let response = SignalingResponse::from_json(body.as_bytes()).unwrap();
+        assert_eq!(response.to_json(), body);
+        assert_eq!(json!(response.http_status()), vector["http_status"]);
+        response
+    };
+    for name in ["accepted", "internal_error", "internal_error_when_no_reply", "signal_decryption_failed"] {
+        check(&responses[name]);
+    }
+    let rejected = list(responses, "rejected");
+    for (vector, known) in rejected.iter().zip(RejectionReason::KNOWN) {
+        let SignalingResponse::Rejected(reason) = check(vector) else {
+            panic!("{vector}");
+        };
+        assert_eq!(reason, known);
+        assert_eq!(reason.name(), text(vector, "reason"));
+        assert_eq!(reason.to_string(), text(vector, "display"));
+        assert_eq!(json!(reason.is_bad()), vector["is_bad"]);
+    }
+    assert_eq!(rejected.len(), RejectionReason::KNOWN.len());
+}
+
+#[test]
+fn sealing() {
+    let Some(vectors) = load("encryption.json") else {
+        return;
+    };
+    let nonce = |vector: &Value| -> [u8; 12] { bytes(vector, "nonce_hex")[..].try_into().unwrap() };
+    let [a, b] = ["a", "b"].map(|side| deterministic(&vectors[side]));
+    assert_eq!(hex(&*a.shared_key(&b.public_key()).unwrap()), text(&vectors, "shared_key_hex"));
+    for name in ["raw", "offer", "answer_accepted", "answer_rejected"] {
+        let vector = &vectors[name];
+        let [from, to] = ["from", "to"].map(|side| deterministic(&vector[side]));
+        let plaintext = text(vector, "plaintext_utf8");
+        let sealed = bytes(vector, "output_hex");
+        assert_eq!(seal(&from, &to.public_key(), nonce(vector), plaintext.as_bytes()).unwrap(), sealed);
+        assert_eq!(open(&to, &from.public_key(), &sealed).unwrap(), plaintext.as_bytes());
+        match name {
+            "raw" => {}
+            "offer" => {
+                let offer = Offer::open(&to, &from.public_key(), &sealed).unwrap();
+                assert_eq!(offer.seal(&from, &to.public_key(), nonce(vector)).unwrap(), sealed);
+            }
+            _ => {
+                let response = SignalingResponse::open(&to, &from.public_key(), &sealed).unwrap();
+                assert_eq!(response.seal(&from, &to.public_key(), nonce(vector)).unwrap(), sealed);
+            }
+        }
+        if let Some(encoded) = vector.get("binprot_hex(Vec<u8>)").or_else(|| vector.get("binprot_hex")) {
+            let mut writer = Writer::new();
+            writer.int_list(&sealed);
+            assert_eq!(writer.finish(), unhex(encoded.as_str().unwrap()));
+        }
+    }
+
+    let sealed = bytes(&vectors["raw"], "output_hex");
+    let mut flipped = sealed.to_vec();
+    *flipped.last_mut().unwrap() ^= 1;
+    assert_eq!(open(&b, &a.public_key(), &flipped), Err(SealError::NotAuthentic));
+    assert_eq!(open(&b, &a.public_key(), &sealed[..11]), Err(SealError::TooShort { len: 11 }));
+    assert_eq!(open(&b, &deterministic(&json!(2)).public_key(), &sealed), Err(SealError::NotAuthentic));
+
+    let vector = &vectors["connection_auth"];
+    let auth = ConnectionAuth::new(text(vector, "offer_sdp"), text(vector, "answer_sdp"));
+    assert_eq!(hex(&auth.to_bytes()), text(vector, "plaintext_hex"));
+    let [offerer, answerer] = ["from_offerer(0->1)", "from_answerer(1->0)"].map(|side| &vector[side]);
+    let from_offerer = auth.seal(&a, &b.public_key(), nonce(offerer)).unwrap();
+    let from_answerer = auth.seal(&b, &a.public_key(), nonce(answerer)).unwrap();
+    assert_eq!(hex(&from_offerer), text(offerer, "output_hex"));
+    assert_eq!(hex(&from_answerer), text(answerer, "output_hex"));
+    assert_eq!(auth.check(&a, &b.public_key(), &from_offerer, &from_answerer), Ok(()));
+    assert_eq!(auth.check(&b, &a.public_key(), &from_answerer, &from_offerer), Ok(()));
+}
+
+#[test]
+fn real_session_descriptions() {
+    let Some(vectors) = load("live_sdp.json") else {
+        return;
+    };
+    let samples = list(&vectors, "samples");
+    assert!(!samples.is_empty());
+    for sample in samples {
+        let [offer, answer] = ["offer_sdp", "answer_sdp"].map(|side| text(sample, side));
+        assert_eq!(hex(&ConnectionAuth::new(offer, answer).to_bytes()), text(sample, "auth_plaintext_hex"));
+        for sdp in [offer, answer] {
+            assert_eq!(announced(sdp), Ok(None));
+            let [own, peer] = [0, 1].map(|index| deterministic(&json!(index)));
+            let offer = Offer {
+                sdp: sdp.to_owned(),
+                chain_id: mina_p2p_wire::ChainId([7; 32]),
+                identity_pub_key: own.public_key(),
+                target_peer_id: peer.peer_id(),
+                host: Host::Ipv4(std::net::Ipv4Addr::LOCALHOST),
+                listen_port: None,
+            };
+            // Nothing of an SDP is lost or changed on the way: its hash must stay the same.
+            assert_eq!(Offer::from_json(offer.to_json().as_bytes()), Ok(offer.clone()));
+            assert_eq!(Offer::from_path(&offer.to_path()), Ok(offer));
+        }
+    }
 }
 
 #[test]

@@ -4,17 +4,20 @@
 //! while something is to be written, one writer a stream. They meet in the session's mutex, which is held for
 //! microseconds and never across an `await`. Locks are taken in the order session, then the node's state.
 
+mod probe;
+mod shared;
 mod streams;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use mina_p2p_protocol::relay::AskId;
-use mina_p2p_protocol::router::{ConnectionId, PROBE_TIMEOUT};
+use mina_p2p_protocol::router::ConnectionId;
 use mina_p2p_protocol::{
-    Answer, IncomingId, Output, Processed, Request, RequestFailure, RequestId, ResetReason, RespondError, Response,
-    Session, StreamEnd, Time, Violation,
+    IncomingId, IntroductionOrder, Output, Processed, Request, RequestFailure, RequestId, ResetReason, RespondError,
+    Response, Session, StreamEnd, Time, Violation,
 };
 use mina_p2p_transport::{CloseReason, Connection, RecvStream, Reservation, SendStream, StreamError};
 use mina_p2p_wire::{Address, PeerId, Role, StreamId};
@@ -22,10 +25,11 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tracing::{Instrument, Span, debug, info, info_span};
 
-use crate::core::{self, Core};
+use crate::core::Core;
 use crate::event::{Event, ResponderId};
 use crate::{CommandError, lock};
 
+use self::probe::millis;
 pub(crate) use self::streams::Driven;
 use self::streams::{Outbox, Writer};
 
@@ -42,14 +46,27 @@ pub(crate) enum Order {
     Ask { ask: AskId, request: Request },
     /// Nobody waits for the answer to it any more.
     CancelAsk(AskId),
+    /// Do a step of an introduction.
+    Introduction(Box<IntroductionOrder>),
+}
+
+/// What the session did not do.
+#[derive(Debug)]
+enum NotDone {
+    Ask(AskId),
+    Introduction(Box<IntroductionOrder>),
 }
 
 /// A connection and its session.
 pub(crate) struct Link {
     pub(crate) id: ConnectionId,
     pub(crate) peer: PeerId,
+    /// The peer is of our own kind.
+    pub(crate) ours: bool,
     pub(crate) connection: Arc<dyn Connection>,
     driven: Mutex<Driven>,
+    /// When the peer's last message came, in milliseconds of the node's time.
+    heard: AtomicU64,
     /// The address that we dialed, if we did.
     pub(crate) dialed: Option<Address>,
     pub(crate) since: Time,
@@ -70,12 +87,18 @@ impl Link {
         since: Time,
     ) -> Link {
         let peer = connection.peer();
-        let span = info_span!("connection", %peer, address = %connection.remote_address(), direction = ?connection.direction());
+        let transport = connection.transport();
+        let span = info_span!(
+            "connection", %peer, address = %connection.remote_address(), direction = ?connection.direction(), %transport
+        );
+        let ours = connection.remote_hello().is_some();
         Link {
             id,
             peer,
+            ours,
             connection,
-            driven: Mutex::new(Driven::new(session)),
+            driven: Mutex::new(Driven::new(session, transport.shares_streams())),
+            heard: AtomicU64::new(millis(since)),
             dialed,
             since,
             orders: Mutex::default(),
@@ -84,6 +107,11 @@ impl Link {
             written: Notify::new(),
             span,
         }
+    }
+
+    /// Whether the peer is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.connection.remote_address().ip().to_canonical().is_loopback()
     }
 
     pub(crate) fn driven(&self) -> MutexGuard<'_, Driven> {
@@ -154,43 +182,15 @@ impl Link {
         Ok(())
     }
 
-    /// Whether the peer answers a ping within [`PROBE_TIMEOUT`].
-    pub(crate) async fn probe(self: &Arc<Link>, core: &Arc<Core>) -> bool {
-        let (answered, lives) = oneshot::channel();
-        self.command(core, |session, now| {
-            // A peer that cannot be asked, because it does not know the method or because the ping would have to wait
-            // for what it works on, is left alone: what it does not answer must not cost it the connection.
-            let waiting = session.figures().requests_waiting;
-            let asked = session.request(now, core::ping()).ok();
-            let waits = session.figures().requests_waiting > waiting;
-            match asked {
-                Some(id) if !waits => lock(&self.probes).push((id, answered)),
-                _ => {
-                    asked.map(|id| session.cancel(now, id));
-                    // Who waits for it does so below.
-                    let _ = answered.send(true);
-                }
-            }
-        });
-        // The sender goes when the connection ends; should that have been before it was put there, time ends the wait.
-        tokio::time::timeout(2 * PROBE_TIMEOUT, lives).await.is_ok_and(|lives| lives.unwrap_or(false))
-    }
-
-    /// If this is the end of a probe: tells who waits for it.
-    pub(crate) fn probed(&self, id: RequestId, answer: &Result<Answer, RequestFailure>) -> bool {
-        let mut probes = lock(&self.probes);
-        let Some(at) = probes.iter().position(|(probe, _)| *probe == id) else { return false };
-        let (_, answered) = probes.swap_remove(at);
-        // Who waited may have gone: then nobody needs to know.
-        let _ = answered.send(answer.is_ok());
-        true
-    }
-
     /// Serves the connection until it ends; answers why it ended.
     pub(crate) async fn run(self: Arc<Link>, core: Arc<Core>) -> CloseReason {
         let span = self.span.clone();
         async {
-            info!(agent = %self.connection.remote_hello().agent.escape_default(), "connected");
+            let agent = self.connection.remote_hello().map_or("", |hello| &hello.agent);
+            info!(agent = %agent.escape_default(), "connected");
+            if self.driven().shared {
+                self.open_shared(&core).await;
+            }
             self.command(&core, |_, _| ());
             let reason = tokio::select! {
                 reason = self.connection.closed() => reason,
@@ -232,18 +232,27 @@ impl Link {
     /// Timeouts, orders and changes of the pools.
     async fn attend(self: &Arc<Link>, core: &Arc<Core>) {
         loop {
-            let timeout = self.driven().timeout;
+            let (timeout, lacks_room) = {
+                let driven = self.driven();
+                (driven.timeout, driven.lacks_room)
+            };
             let at = timeout.map(|at| core.instant(at));
             tokio::select! {
                 () = self.wake.notified() => {}
+                // Even if there is room by now: what is held back for want of it does not know yet.
+                () = core.events.room(), if lacks_room => {}
                 () = tokio::time::sleep_until(at.unwrap_or_else(tokio::time::Instant::now)), if at.is_some() => {}
             }
             let orders = std::mem::take(&mut *lock(&self.orders));
             let mut driven = self.driven();
             let now = core.now();
             for order in orders {
-                if let Some(ask) = driven.carry_out(now, order) {
-                    core.relay(|relay, pools| relay.answered(now, ask, Err(RequestFailure::Dropped), pools));
+                match driven.carry_out(now, order) {
+                    Ok(()) => {}
+                    Err(NotDone::Ask(ask)) => {
+                        core.relay(|relay, pools| relay.answered(now, ask, Err(RequestFailure::Dropped), pools));
+                    }
+                    Err(NotDone::Introduction(order)) => core.introduction_refused(self, &order),
                 }
             }
             if driven.timeout.is_some_and(|at| at <= now) {
@@ -378,6 +387,7 @@ impl Link {
             return Ok(());
         }
         driven.reads_body(stream, false);
+        self.heard.store(millis(core.now()), Ordering::Relaxed);
         driven.session.handle_message(core.now(), stream, body)?;
         let reservation = match driven.streams.get_mut(&stream) {
             Some(outbox) if stream.role == Role::Server && stream.channel.is_rpc() => {
@@ -393,6 +403,11 @@ impl Link {
     fn stream_end(self: &Arc<Link>, core: &Arc<Core>, stream: StreamId, end: StreamEnd) -> Result<bool, Failed> {
         let mut driven = self.driven();
         if driven.ended {
+            return Ok(false);
+        }
+        if driven.shared {
+            drop(driven);
+            self.close(CloseReason::Lost(format!("the peer closed the stream of {}", stream.channel)));
             return Ok(false);
         }
         driven.session.handle_stream_end(core.now(), stream, end)?;
@@ -412,6 +427,9 @@ impl Link {
         debug!(?stream, %error, "stream ended");
         if let Some(reason) = error.close_reason() {
             self.close(reason);
+        } else if self.connection.transport().shares_streams() {
+            // Each of them must last.
+            self.close(CloseReason::Lost(format!("the stream of {}: {error}", stream.channel)));
         }
     }
 
@@ -423,9 +441,12 @@ impl Link {
     /// Executes all that the session wants done. The reservation belongs to the message just handled, and goes with
     /// the event that carries its payload.
     fn drain(self: &Arc<Link>, core: &Arc<Core>, driven: &mut Driven, mut reservation: Option<Reservation>) {
-        if driven.ended {
-            // The user has been told that the peer is gone: nothing of it may follow.
+        if driven.ended || !driven.opened {
+            // The user has been told that the peer is gone: nothing of it may follow. Or nothing can be sent yet.
             return;
+        }
+        if driven.shared && driven.hold_back(core.now(), core.events.has_room()) {
+            self.wake();
         }
         core.answer_waiting(driven);
         core.pump(&mut driven.session);
@@ -436,6 +457,7 @@ impl Link {
                     outbox.frames.push_back(transmit.frame);
                     outbox.fin |= transmit.fin;
                     self.write(core, driven, transmit.stream);
+                    driven.queued(core.now(), transmit.stream.channel);
                 }
                 Output::Reset { stream, why } => {
                     // A busy writer finds its stream gone, and resets it then.
@@ -534,7 +556,12 @@ impl Link {
                     return Ok(());
                 };
                 match outbox.frames.pop_front() {
-                    Some(frame) => frame,
+                    Some(frame) => {
+                        if driven.is_writable_again(stream.channel) {
+                            self.wake();
+                        }
+                        frame
+                    }
                     None if outbox.fin => {
                         outbox.writer = Writer::Done;
                         driven.sweep(stream);

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mina_p2p_protocol::relay::AskId;
-use mina_p2p_protocol::{IncomingId, IncomingRequest, RequestId, Session, Time};
+use mina_p2p_protocol::{IncomingId, IncomingRequest, IntroductionOrder, RequestId, Session, Time};
 use mina_p2p_transport::{Reservation, SendStream};
-use mina_p2p_wire::{Frame, StreamId};
+use mina_p2p_wire::{Channel, Frame, StreamId};
 use tokio::task::AbortHandle;
+use tracing::debug;
 
-use super::Order;
+use super::{NotDone, Order};
 
 /// What a link's mutex guards.
 #[derive(Debug)]
@@ -27,12 +28,20 @@ pub(crate) struct Driven {
     /// The stream of that answer.
     answering: Option<StreamId>,
     pub(super) timeout: Option<Time>,
+    /// One stream a channel carries both roles, requests included.
+    pub(crate) shared: bool,
+    /// The streams that are shared are there: before, nothing can be sent.
+    pub(super) opened: bool,
+    /// Shared channels of which the session has been told to add no more.
+    pub(super) unwritable: BTreeSet<Channel>,
+    /// Requests are held back until there is room for events.
+    pub(super) lacks_room: bool,
     /// The user has been told of the end.
     pub(super) ended: bool,
 }
 
 impl Driven {
-    pub(super) fn new(session: Session) -> Driven {
+    pub(super) fn new(session: Session, shared: bool) -> Driven {
         Driven {
             session,
             streams: BTreeMap::new(),
@@ -42,19 +51,23 @@ impl Driven {
             queries: VecDeque::new(),
             answering: None,
             timeout: None,
+            shared,
+            opened: !shared,
+            unwritable: BTreeSet::new(),
+            lacks_room: false,
             ended: false,
         }
     }
 
-    /// Does what was ordered. Answers a question of the relay's that cannot be put.
-    pub(super) fn carry_out(&mut self, now: Time, order: Order) -> Option<AskId> {
+    /// Does what was ordered, if it can be.
+    pub(super) fn carry_out(&mut self, now: Time, order: Order) -> Result<(), NotDone> {
         match order {
             Order::Processed(processed) => self.session.processed(now, processed),
             Order::PermitBlock { max_len } => self.session.permit_block(now, max_len),
             Order::ChangePermit { max_len } => self.session.change_block_permit(now, max_len),
             Order::Ask { ask, request } => match self.session.request(now, request) {
                 Ok(id) => drop(self.asks.insert(id, ask)),
-                Err(_) => return Some(ask),
+                Err(_) => return Err(NotDone::Ask(ask)),
             },
             Order::CancelAsk(ask) => {
                 let asked = self.asks.iter().find(|(_, asked)| **asked == ask).map(|(id, _)| *id);
@@ -63,14 +76,26 @@ impl Driven {
                     self.session.cancel(now, id);
                 }
             }
+            Order::Introduction(order) => {
+                let done = self.session.introduction(now, IntroductionOrder::clone(&order));
+                if let Err(error) = done {
+                    debug!(%error, ?order, "a step of an introduction was not done");
+                    return Err(NotDone::Introduction(order));
+                }
+            }
         }
-        None
+        Ok(())
     }
 
     /// Whether an answer about a block is not written yet.
     pub(crate) fn is_answering(&self) -> bool {
         let outbox = self.answering.and_then(|stream| self.streams.get(&stream));
-        outbox.is_some_and(|outbox| !matches!(outbox.writer, Writer::Done))
+        outbox.is_some_and(|outbox| match outbox.writer {
+            Writer::Done => false,
+            // It lasts: what was to be written is.
+            Writer::Idle(_) if self.shared => false,
+            _ => true,
+        })
     }
 
     /// A question about a block is being answered.

@@ -5,7 +5,7 @@ use mina_p2p::message::{RpcRequest, RpcResponse};
 use mina_p2p::{Answer, CommandError, Event, IncomingRequest, Request};
 
 #[test]
-fn a_tip_reaches_a_connected_peer_with_its_bytes() {
+pub(crate) fn a_tip_reaches_a_connected_peer_with_its_bytes() {
     let (a, mut b) = pair();
     let tip = block(hash(0), 1, 3_040_000);
     let key = a.node.set_best_tip(hash(1), tip.clone()).unwrap();
@@ -20,7 +20,7 @@ fn a_tip_reaches_a_connected_peer_with_its_bytes() {
 }
 
 #[test]
-fn a_peer_that_connects_later_gets_the_current_tip_alone() {
+pub(crate) fn a_peer_that_connects_later_gets_the_current_tip_alone() {
     let mut a = TestNode::start(1);
     let mut b = TestNode::start(2);
     a.node.set_best_tip(hash(1), block(hash(0), 1, 100)).unwrap();
@@ -32,7 +32,7 @@ fn a_peer_that_connects_later_gets_the_current_tip_alone() {
 }
 
 #[test]
-fn the_permit_is_renewed_only_when_the_event_was_taken() {
+pub(crate) fn the_permit_is_renewed_only_when_the_event_was_taken() {
     let (a, mut b) = pair();
     for n in 1..=20 {
         a.node.set_best_tip(hash(n), block(hash(n - 1), n, 1_000)).unwrap();
@@ -51,7 +51,7 @@ fn the_permit_is_renewed_only_when_the_event_was_taken() {
 }
 
 #[test]
-fn tips_are_relayed_along_a_line_of_nodes_and_back_comes_nothing() {
+pub(crate) fn tips_are_relayed_along_a_line_of_nodes_and_back_comes_nothing() {
     let mut nodes: Vec<TestNode> = (1..=4).map(TestNode::start).collect();
     for i in 0..3 {
         let (left, right) = nodes.split_at_mut(i + 1);
@@ -75,7 +75,7 @@ fn tips_are_relayed_along_a_line_of_nodes_and_back_comes_nothing() {
 }
 
 #[test]
-fn recent_tips_can_be_fetched_by_their_state_hash() {
+pub(crate) fn recent_tips_can_be_fetched_by_their_state_hash() {
     let (mut a, b) = pair();
     for n in 1..=3 {
         b.node.set_best_tip(hash(n), block(hash(n - 1), n, 1_000)).unwrap();
@@ -88,13 +88,13 @@ fn recent_tips_can_be_fetched_by_their_state_hash() {
 }
 
 #[test]
-fn bytes_that_are_no_block_are_refused() {
+pub(crate) fn bytes_that_are_no_block_are_refused() {
     let node = TestNode::start(1);
     assert!(node.node.set_best_tip(hash(1), vec![0; 31].into()).is_err());
 }
 
 #[test]
-fn the_longest_block_travels_as_a_tip_and_a_longer_one_is_refused() {
+pub(crate) fn the_longest_block_travels_as_a_tip_and_a_longer_one_is_refused() {
     const LONGEST: usize = (32 << 20) - 1;
     let (a, mut b) = pair();
     let too_long = block(hash(0), 1, LONGEST + 1);
@@ -105,7 +105,7 @@ fn the_longest_block_travels_as_a_tip_and_a_longer_one_is_refused() {
 }
 
 #[test]
-fn the_last_16_tips_are_kept() {
+pub(crate) fn the_last_16_tips_are_kept() {
     let (mut a, mut b) = pair();
     for n in 1..=17 {
         b.node.set_best_tip(hash(n), block(hash(n - 1), n, 1_000)).unwrap();

@@ -16,7 +16,7 @@ use crate::common::{
 };
 
 #[test]
-fn a_closed_node_says_so_to_its_peers_and_its_caller() {
+pub(crate) fn a_closed_node_says_so_to_its_peers_and_its_caller() {
     let (mut a, mut b) = pair();
     a.node.set_best_tip(hash(1), block(hash(0), 1, 100)).unwrap();
     b.tip();
@@ -52,7 +52,7 @@ fn a_closed_node_says_so_to_its_peers_and_its_caller() {
 }
 
 #[test]
-fn one_of_many_closers_closes() {
+pub(crate) fn one_of_many_closers_closes() {
     let (a, mut b) = pair();
     let closed = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -69,7 +69,7 @@ fn one_of_many_closers_closes() {
 }
 
 #[test]
-fn dropping_the_last_handle_closes() {
+pub(crate) fn dropping_the_last_handle_closes() {
     let mut b = TestNode::start(2);
     let a = Node::builder(secret(1), CHAIN).listen(loopback()).start().unwrap();
     let clone = a.clone();
@@ -84,7 +84,7 @@ fn dropping_the_last_handle_closes() {
 }
 
 #[test]
-fn a_node_that_dials_can_be_closed() {
+pub(crate) fn a_node_that_dials_can_be_closed() {
     let silent = UdpSocket::bind(loopback()).unwrap();
     let node = TestNode::start(1);
     node.node.dial(&quic(secret(2).peer_id(), silent.local_addr().unwrap())).unwrap();
@@ -92,7 +92,7 @@ fn a_node_that_dials_can_be_closed() {
 }
 
 #[test]
-fn a_node_can_be_closed_in_the_middle_of_a_transfer() {
+pub(crate) fn a_node_can_be_closed_in_the_middle_of_a_transfer() {
     let (a, mut b) = pair();
     a.ask(b.id(), Request::Rpc(RpcRequest::Block(hash(1))));
     let (responder, _) = b.asked();
@@ -108,7 +108,7 @@ fn a_node_can_be_closed_in_the_middle_of_a_transfer() {
 }
 
 #[test]
-fn each_event_goes_to_one_of_many_pollers() {
+pub(crate) fn each_event_goes_to_one_of_many_pollers() {
     const EVENTS: u16 = 200;
     let (a, b) = pair();
     let seen = Mutex::new(Vec::new());
@@ -137,7 +137,7 @@ fn each_event_goes_to_one_of_many_pollers() {
 }
 
 #[test]
-fn the_user_is_woken_when_there_is_something_to_poll() {
+pub(crate) fn the_user_is_woken_when_there_is_something_to_poll() {
     let (woken, wakes) = std::sync::mpsc::channel();
     let threads = Arc::new(AtomicUsize::new(0));
     let started = Arc::clone(&threads);
@@ -184,7 +184,7 @@ async fn in_a_task() {
 }
 
 #[test]
-fn nodes_live_in_a_user_s_own_runtime() {
+pub(crate) fn nodes_live_in_a_user_s_own_runtime() {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(async {
         tokio::spawn(in_a_task()).await.unwrap();
     });
@@ -192,7 +192,7 @@ fn nodes_live_in_a_user_s_own_runtime() {
 }
 
 #[test]
-fn an_address_in_use_is_an_error_value() {
+pub(crate) fn an_address_in_use_is_an_error_value() {
     let node = TestNode::start(1);
     let failed = Node::builder(secret(2), CHAIN).listen(node.socket()).start();
     match failed {

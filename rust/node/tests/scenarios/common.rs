@@ -1,5 +1,6 @@
 //! Nodes on loopback, for tests: each in this process with its own runtime and a queue of events looked through here.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::thread;
@@ -11,7 +12,8 @@ use mina_p2p::message::{
 };
 use mina_p2p::{
     Address, Answer, Builder, ChainId, Channel, CloseReason, DialError, Event, Host, IncomingRequest, Limits, Node,
-    PeerFigures, PeerId, Request, RequestFailure, RequestId, ResponderId, Response, SecretKey, TransportLimits,
+    PeerFigures, PeerId, Request, RequestFailure, RequestId, ResponderId, Response, SecretKey, TransportKind,
+    TransportLimits,
 };
 
 /// Fails a test that hangs; nothing is measured by it.
@@ -25,6 +27,25 @@ pub(crate) fn secret(n: u8) -> SecretKey {
 
 pub(crate) fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+thread_local! {
+    /// By what the nodes of a test connect that are made on its thread.
+    static OVER: Cell<TransportKind> = const { Cell::new(TransportKind::Quic) };
+}
+
+/// Runs a test whose nodes have only this transport.
+pub(crate) fn over(transport: TransportKind, test: impl FnOnce()) {
+    OVER.set(transport);
+    test();
+}
+
+/// What the nodes of this thread's test have in common.
+pub(crate) fn of_this_test(builder: Builder) -> Builder {
+    match OVER.get() {
+        TransportKind::WebRtc => builder.transports(&[TransportKind::WebRtc]).signaling(loopback()),
+        _ => builder.transports(&[TransportKind::Quic]),
+    }
 }
 
 /// A node with the events that were polled and not yet asked for.
@@ -54,7 +75,7 @@ impl TestNode {
     pub(crate) fn on(n: u8, socket: SocketAddr, configure: impl FnOnce(Builder) -> Builder) -> TestNode {
         let free = || UdpSocket::bind(socket).is_ok();
         eventually("a free port", free);
-        let builder = Node::builder(secret(n), CHAIN).listen(socket);
+        let builder = of_this_test(Node::builder(secret(n), CHAIN)).listen(socket);
         TestNode { node: configure(builder).start().unwrap(), waiting: VecDeque::new() }
     }
 

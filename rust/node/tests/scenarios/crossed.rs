@@ -75,7 +75,7 @@ fn cross(try_number: u8) -> PeerId {
 }
 
 #[test]
-fn crossed_dials_end_in_one_connection_in_200_of_200_tries() {
+pub(crate) fn crossed_dials_end_in_one_connection_in_200_of_200_tries() {
     thread::scope(|scope| {
         for first in 0..AT_ONCE {
             scope.spawn(move || {

@@ -43,7 +43,7 @@ fn outcome(node: &mut TestNode, id: RequestId) -> Result<Bytes, ExtensionError> 
 }
 
 #[test]
-fn a_method_is_served_by_the_user() {
+pub(crate) fn a_method_is_served_by_the_user() {
     let (mut a, mut b) = pair();
     let argument = Bytes::from(vec![7; MAX_QUERY as usize]);
     let id = a.ask(b.id(), call(NAME, 1, argument.clone()));
@@ -64,7 +64,7 @@ fn a_method_is_served_by_the_user() {
 }
 
 #[test]
-fn an_answer_of_32_mib_comes_whole() {
+pub(crate) fn an_answer_of_32_mib_comes_whole() {
     let (mut a, mut b) = pair();
     let id = a.ask(b.id(), call(NAME, 1, Bytes::new()));
     let (responder, _) = b.asked();
@@ -74,7 +74,7 @@ fn an_answer_of_32_mib_comes_whole() {
 }
 
 #[test]
-fn an_answer_that_the_caller_does_not_accept_is_refused_to_its_giver_alone() {
+pub(crate) fn an_answer_that_the_caller_does_not_accept_is_refused_to_its_giver_alone() {
     let (mut a, mut b) = pair();
     let Request::Extension { name, version, body, deadline, .. } = call(NAME, 1, Bytes::new()) else { unreachable!() };
     let id = a.ask(b.id(), Request::Extension { name, version, body, max_answer: 100, deadline });
@@ -88,7 +88,7 @@ fn an_answer_that_the_caller_does_not_accept_is_refused_to_its_giver_alone() {
 }
 
 #[test]
-fn what_is_not_served_is_answered_without_the_user() {
+pub(crate) fn what_is_not_served_is_answered_without_the_user() {
     let (mut a, mut b) = pair();
     for (name, version) in [("test/other", 1), (NAME, 2)] {
         let id = a.ask(b.id(), call(name, version, Bytes::new()));
@@ -101,7 +101,7 @@ fn what_is_not_served_is_answered_without_the_user() {
 }
 
 #[test]
-fn what_no_peer_would_take_is_refused_here() {
+pub(crate) fn what_no_peer_would_take_is_refused_here() {
     let (a, b) = pair();
     let refused = |peer: PeerId, request: Request| match a.node.request(Some(peer), request) {
         Err(CommandError::Request(error)) => error,
@@ -113,7 +113,7 @@ fn what_no_peer_would_take_is_refused_here() {
 }
 
 #[test]
-fn only_peers_that_announce_it_are_asked_by_name() {
+pub(crate) fn only_peers_that_announce_it_are_asked_by_name() {
     run(async {
         let mut node = TestNode::start(1);
         let raw = Raw::with(&secret(100), node.socket(), Capabilities::POOLS_UNGATED).await;
@@ -126,7 +126,7 @@ fn only_peers_that_announce_it_are_asked_by_name() {
 }
 
 #[test]
-fn a_request_that_is_not_answered_in_time_fails_and_the_connection_lives() {
+pub(crate) fn a_request_that_is_not_answered_in_time_fails_and_the_connection_lives() {
     let (mut a, mut b) = pair();
     let request = Request::Extension {
         name: NAME.to_owned(),

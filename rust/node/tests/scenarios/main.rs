@@ -1,4 +1,4 @@
-//! Whole nodes over real QUIC on loopback, as their users drive them.
+//! Whole nodes over real QUIC and WebRTC on loopback, as their users drive them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod bad_frames;
@@ -11,6 +11,7 @@ mod compact;
 mod crossed;
 mod dials;
 mod extensions;
+mod introductions;
 mod peers;
 mod pools;
 mod raw;
@@ -18,3 +19,5 @@ mod relay;
 mod requests;
 mod slow_peers;
 mod swarm;
+mod two_transports;
+mod webrtc;

@@ -17,7 +17,7 @@ use crate::relay::Relay;
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
-fn a_banned_peer_is_disconnected_and_kept_out_until_the_ban_is_lifted() {
+pub(crate) fn a_banned_peer_is_disconnected_and_kept_out_until_the_ban_is_lifted() {
     let (mut a, mut b) = pair();
     a.node.ban(b.id(), AN_HOUR).unwrap();
     assert_eq!(a.disconnected_from(b.id()), CloseReason::Banned);
@@ -39,7 +39,7 @@ fn a_banned_peer_is_disconnected_and_kept_out_until_the_ban_is_lifted() {
 }
 
 #[test]
-fn a_ban_ends_by_itself() {
+pub(crate) fn a_ban_ends_by_itself() {
     let (a, mut b) = pair();
     a.node.ban(b.id(), Duration::from_millis(300)).unwrap();
     b.disconnected_from(a.id());
@@ -61,7 +61,7 @@ fn a_ban_ends_by_itself() {
 }
 
 #[test]
-fn a_stranger_can_be_banned_before_it_comes() {
+pub(crate) fn a_stranger_can_be_banned_before_it_comes() {
     let (a, mut b) = (TestNode::start(1), TestNode::start(2));
     a.node.ban(b.id(), AN_HOUR).unwrap();
     b.node.dial(&a.address()).unwrap();
@@ -75,7 +75,7 @@ fn slots(change: impl FnOnce(&mut SlotLimits)) -> Limits {
 }
 
 #[test]
-fn a_full_node_refuses_and_takes_the_next_when_one_has_gone() {
+pub(crate) fn a_full_node_refuses_and_takes_the_next_when_one_has_gone() {
     let mut full = TestNode::with(1, |builder| builder.limits(slots(|slots| slots.inbound = 1)));
     let (mut first, mut second) = (TestNode::start(2), TestNode::start(3));
     connect(&mut first, &mut full);
@@ -89,7 +89,7 @@ fn a_full_node_refuses_and_takes_the_next_when_one_has_gone() {
 }
 
 #[test]
-fn a_full_node_does_not_dial() {
+pub(crate) fn a_full_node_does_not_dial() {
     let mut full = TestNode::with(1, |builder| builder.limits(slots(|slots| slots.peers = 1)));
     let (mut first, second) = (TestNode::start(2), TestNode::start(3));
     connect(&mut full, &mut first);
@@ -97,14 +97,14 @@ fn a_full_node_does_not_dial() {
 }
 
 #[test]
-fn a_connected_peer_is_not_dialed_again() {
+pub(crate) fn a_connected_peer_is_not_dialed_again() {
     let (a, b) = pair();
     assert_eq!(a.node.dial(&b.address()), Err(CommandError::Dial(Refusal::Duplicate)));
     assert_eq!(b.node.dial(&a.address()), Err(CommandError::Dial(Refusal::Duplicate)));
 }
 
 #[test]
-fn disconnecting_ends_the_connection_at_both_ends() {
+pub(crate) fn disconnecting_ends_the_connection_at_both_ends() {
     let (mut a, mut b) = pair();
     a.node.disconnect(b.id()).unwrap();
     assert_eq!(a.disconnected_from(b.id()), CloseReason::Unspecified);
@@ -115,7 +115,7 @@ fn disconnecting_ends_the_connection_at_both_ends() {
 }
 
 #[test]
-fn a_second_node_with_the_same_key_is_refused_while_the_first_lives() {
+pub(crate) fn a_second_node_with_the_same_key_is_refused_while_the_first_lives() {
     let (mut a, mut b) = (TestNode::start(1), TestNode::start(2));
     let mut twin = TestNode::start(2);
     connect(&mut b, &mut a);
@@ -127,7 +127,7 @@ fn a_second_node_with_the_same_key_is_refused_while_the_first_lives() {
 
 /// As many requests as a peer works on at once are out: a ping would have to wait for its turn.
 #[test]
-fn a_busy_peer_is_not_taken_for_dead() {
+pub(crate) fn a_busy_peer_is_not_taken_for_dead() {
     let (mut a, mut b) = (TestNode::start(1), TestNode::start(2));
     let mut twin = TestNode::start(2);
     connect(&mut b, &mut a);
@@ -146,7 +146,7 @@ fn a_busy_peer_is_not_taken_for_dead() {
 }
 
 #[test]
-fn a_dead_connection_yields_to_a_new_one_of_the_same_peer() {
+pub(crate) fn a_dead_connection_yields_to_a_new_one_of_the_same_peer() {
     let (mut a, mut old) = (TestNode::start(1), TestNode::start(2));
     let relay = Relay::to(a.socket());
     old.node.dial(&quic(a.id(), relay.address())).unwrap();
@@ -169,7 +169,7 @@ fn a_dead_connection_yields_to_a_new_one_of_the_same_peer() {
 }
 
 #[test]
-fn a_peer_that_falls_silent_is_dropped_at_both_ends() {
+pub(crate) fn a_peer_that_falls_silent_is_dropped_at_both_ends() {
     let limits = || {
         transport(|limits| {
             limits.idle_timeout = Duration::from_secs(1);
@@ -189,7 +189,7 @@ fn a_peer_that_falls_silent_is_dropped_at_both_ends() {
 }
 
 #[test]
-fn figures_are_what_was_sent_and_received() {
+pub(crate) fn figures_are_what_was_sent_and_received() {
     let mut a = TestNode::with(1, |builder| builder.agent("first"));
     let mut b = TestNode::start(2);
     connect(&mut a, &mut b);

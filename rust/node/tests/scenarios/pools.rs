@@ -13,7 +13,7 @@ fn ring_with_chords() -> Swarm {
 }
 
 #[test]
-fn every_item_reaches_every_node_of_a_ring_with_its_bytes() {
+pub(crate) fn every_item_reaches_every_node_of_a_ring_with_its_bytes() {
     let mut swarm = ring_with_chords();
     let mut all = Held::default();
     for n in 0..20 {
@@ -32,7 +32,7 @@ fn every_item_reaches_every_node_of_a_ring_with_its_bytes() {
 }
 
 #[test]
-fn hundreds_of_items_converge() {
+pub(crate) fn hundreds_of_items_converge() {
     let mut swarm = ring_with_chords();
     let mut all = Held::default();
     for n in 0..500 {
@@ -44,7 +44,7 @@ fn hundreds_of_items_converge() {
 }
 
 #[test]
-fn a_node_without_a_tip_gets_the_pools_of_one_with_a_tip() {
+pub(crate) fn a_node_without_a_tip_gets_the_pools_of_one_with_a_tip() {
     let (a, mut b) = pair();
     a.node.set_best_tip(hash(1), block(hash(0), 1, 100)).unwrap();
     let (info, body) = transaction(1, 100);
@@ -53,7 +53,7 @@ fn a_node_without_a_tip_gets_the_pools_of_one_with_a_tip() {
 }
 
 #[test]
-fn what_a_peer_gave_is_not_offered_back_to_it() {
+pub(crate) fn what_a_peer_gave_is_not_offered_back_to_it() {
     let (mut a, mut b) = pair();
     let ((first, body), (first_work, work_body)) = (transaction(1, 100), work(1, 100));
     a.node.add_transaction(first, body.clone()).unwrap();
@@ -91,7 +91,7 @@ fn what_a_peer_gave_is_not_offered_back_to_it() {
 }
 
 #[test]
-fn an_item_that_is_in_the_pool_is_not_reported() {
+pub(crate) fn an_item_that_is_in_the_pool_is_not_reported() {
     let (a, mut b) = pair();
     let ((common, body), (new, new_body)) = (transaction(1, 100), transaction(2, 100));
     b.node.add_transaction(common, body.clone()).unwrap();
@@ -102,7 +102,7 @@ fn an_item_that_is_in_the_pool_is_not_reported() {
 }
 
 #[test]
-fn an_item_that_changed_is_offered_again() {
+pub(crate) fn an_item_that_changed_is_offered_again() {
     let (a, mut b) = pair();
     let (old, body) = transaction(1, 100);
     assert_eq!(a.node.add_transaction(old, body.clone()), Ok(true));
@@ -117,7 +117,7 @@ fn an_item_that_changed_is_offered_again() {
 }
 
 #[test]
-fn what_was_removed_is_neither_offered_nor_answered() {
+pub(crate) fn what_was_removed_is_neither_offered_nor_answered() {
     let mut a = TestNode::start(1);
     let mut b = TestNode::start(2);
     let ((gone, body), (stays, other_body)) = (transaction(1, 100), transaction(2, 100));
@@ -144,7 +144,7 @@ fn what_was_removed_is_neither_offered_nor_answered() {
 }
 
 #[test]
-fn a_peer_that_was_away_gets_what_it_missed_and_nothing_else() {
+pub(crate) fn a_peer_that_was_away_gets_what_it_missed_and_nothing_else() {
     let (mut a, mut b) = pair();
     let (first, body) = transaction(1, 100);
     a.node.add_transaction(first, body.clone()).unwrap();
@@ -170,7 +170,7 @@ fn a_peer_that_was_away_gets_what_it_missed_and_nothing_else() {
 }
 
 #[test]
-fn a_user_that_takes_no_events_gets_one_permits_worth_of_them() {
+pub(crate) fn a_user_that_takes_no_events_gets_one_permits_worth_of_them() {
     let (mut a, mut b) = (TestNode::start(1), TestNode::start(2));
     // Before they are connected, or the permit may be used up by the first few.
     for n in 0..100 {
@@ -189,7 +189,7 @@ fn a_user_that_takes_no_events_gets_one_permits_worth_of_them() {
 }
 
 #[test]
-fn items_that_no_peer_would_take_are_refused() {
+pub(crate) fn items_that_no_peer_would_take_are_refused() {
     let node = TestNode::start(1);
     let (info, longest) = transaction(1, 512 << 10);
     assert_eq!(node.node.add_transaction(info, longest), Ok(true));
@@ -202,7 +202,7 @@ fn items_that_no_peer_would_take_are_refused() {
 }
 
 #[test]
-fn commitments_come_whole_and_once() {
+pub(crate) fn commitments_come_whole_and_once() {
     let (a, mut b) = pair();
     a.node.add_commitment(commitment(1)).unwrap();
     a.node.add_commitment(commitment(2)).unwrap();

@@ -10,7 +10,7 @@ use mina_p2p::{
     RespondError, Response,
 };
 
-use crate::common::{TestNode, block, connect, eventually, hash, pair, quic, round_trip, traffic, transaction, work};
+use crate::common::{TestNode, block, connect, eventually, hash, pair, round_trip, traffic, transaction, work};
 
 /// What only the user can answer, with an answer.
 fn of_the_user() -> Vec<(RpcRequest, RpcResponse)> {
@@ -27,7 +27,7 @@ fn for_transaction(n: u8) -> Request {
 }
 
 #[test]
-fn the_library_answers_what_it_holds() {
+pub(crate) fn the_library_answers_what_it_holds() {
     let (mut a, b) = pair();
     let tip = block(hash(0), 1, 10_000);
     b.node.set_best_tip(hash(1), tip.clone()).unwrap();
@@ -47,17 +47,17 @@ fn the_library_answers_what_it_holds() {
 }
 
 #[test]
-fn peers_are_named_by_the_address_at_which_they_were_dialed() {
+pub(crate) fn peers_are_named_by_the_address_at_which_they_were_dialed() {
     let mut nodes: Vec<TestNode> = (1..=3).map(TestNode::start).collect();
     let [a, b, c] = &mut nodes[..] else { unreachable!() };
     connect(b, c);
     connect(a, b);
     let id = a.ask(b.id(), Request::Rpc(RpcRequest::InitialPeers));
-    assert_eq!(a.response(id), Ok(Answer::Rpc(Some(RpcResponse::InitialPeers(vec![quic(c.id(), c.socket())])))));
+    assert_eq!(a.response(id), Ok(Answer::Rpc(Some(RpcResponse::InitialPeers(vec![c.address()])))));
 }
 
 #[test]
-fn the_user_answers_the_rest() {
+pub(crate) fn the_user_answers_the_rest() {
     let (mut a, mut b) = pair();
     for (request, answer) in of_the_user() {
         for answer in [Some(answer), None] {
@@ -71,7 +71,7 @@ fn the_user_answers_the_rest() {
 }
 
 #[test]
-fn what_the_library_does_not_hold_the_user_may() {
+pub(crate) fn what_the_library_does_not_hold_the_user_may() {
     let (mut a, mut b) = pair();
     let request = RpcRequest::Block(hash(9));
     let id = a.ask(b.id(), Request::Rpc(request.clone()));
@@ -83,7 +83,7 @@ fn what_the_library_does_not_hold_the_user_may() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_one_is_an_error_value() {
+pub(crate) fn an_answer_that_cannot_be_one_is_an_error_value() {
     let (mut a, mut b) = pair();
     let id = a.ask(b.id(), Request::Rpc(RpcRequest::BestTipWithProof));
     let (responder, _) = b.asked();
@@ -131,7 +131,7 @@ fn next_part(node: &mut TestNode, id: RequestId) -> (u32, StagedLedgerPart) {
 }
 
 #[test]
-fn a_staged_ledger_comes_in_parts_each_when_the_last_was_taken() {
+pub(crate) fn a_staged_ledger_comes_in_parts_each_when_the_last_was_taken() {
     let (mut a, mut b) = pair();
     let id = a.ask(b.id(), Request::StagedLedgerParts(hash(1)));
     let (responder, asked) = b.asked();
@@ -161,7 +161,7 @@ fn a_staged_ledger_comes_in_parts_each_when_the_last_was_taken() {
 }
 
 #[test]
-fn several_requests_are_answered_in_any_order() {
+pub(crate) fn several_requests_are_answered_in_any_order() {
     let (mut a, mut b) = pair();
     let ids: Vec<RequestId> = (0..5).map(|n| a.ask(b.id(), for_transaction(n))).collect();
     let mut asked: Vec<_> = (0..5).map(|_| b.asked()).collect();
@@ -178,7 +178,7 @@ fn several_requests_are_answered_in_any_order() {
 }
 
 #[test]
-fn five_requests_are_served_at_once_64_wait_and_more_are_refused() {
+pub(crate) fn five_requests_are_served_at_once_64_wait_and_more_are_refused() {
     let (mut a, mut b) = pair();
     let ids: Vec<RequestId> = (0..69).map(|n| a.ask(b.id(), for_transaction(n))).collect();
     assert_eq!(
@@ -198,7 +198,7 @@ fn five_requests_are_served_at_once_64_wait_and_more_are_refused() {
 }
 
 #[test]
-fn a_cancelled_request_frees_the_slot_at_both_ends() {
+pub(crate) fn a_cancelled_request_frees_the_slot_at_both_ends() {
     let (mut a, mut b) = pair();
     let ids: Vec<RequestId> = (0..7).map(|n| a.ask(b.id(), for_transaction(n))).collect();
     let asked_for = |n| IncomingRequest::Rpc(RpcRequest::Transaction(TransactionHash([n; 32])));
@@ -224,7 +224,7 @@ fn a_cancelled_request_frees_the_slot_at_both_ends() {
 }
 
 #[test]
-fn requests_can_be_cancelled_again_and_again() {
+pub(crate) fn requests_can_be_cancelled_again_and_again() {
     let (mut a, mut b) = pair();
     // More than streams, slots and what waits together.
     for n in 0..100 {
@@ -243,7 +243,7 @@ fn requests_can_be_cancelled_again_and_again() {
 }
 
 #[test]
-fn a_cancelled_staged_ledger_ends_at_both_ends() {
+pub(crate) fn a_cancelled_staged_ledger_ends_at_both_ends() {
     let (mut a, mut b) = pair();
     let id = a.ask(b.id(), Request::StagedLedgerParts(hash(1)));
     let (responder, _) = b.asked();
@@ -262,7 +262,7 @@ fn a_cancelled_staged_ledger_ends_at_both_ends() {
 }
 
 #[test]
-fn requests_that_wait_fail_before_their_peer_is_reported_gone() {
+pub(crate) fn requests_that_wait_fail_before_their_peer_is_reported_gone() {
     let (mut a, mut b) = pair();
     let mut ids: Vec<RequestId> = (0..8).map(|n| a.ask(b.id(), for_transaction(n))).collect();
     ids.push(a.ask(b.id(), Request::StagedLedgerParts(hash(1))));
@@ -292,7 +292,7 @@ fn requests_that_wait_fail_before_their_peer_is_reported_gone() {
 }
 
 #[test]
-fn an_answer_to_a_peer_that_has_gone_is_an_error_value() {
+pub(crate) fn an_answer_to_a_peer_that_has_gone_is_an_error_value() {
     let (mut a, mut b) = pair();
     a.ask(b.id(), for_transaction(1));
     let (responder, _) = b.asked();
@@ -306,7 +306,7 @@ fn an_answer_to_a_peer_that_has_gone_is_an_error_value() {
 }
 
 #[test]
-fn the_longest_block_is_an_answer() {
+pub(crate) fn the_longest_block_is_an_answer() {
     let (mut a, mut b) = pair();
     let id = a.ask(b.id(), Request::Rpc(RpcRequest::Block(hash(1))));
     let (responder, _) = b.asked();
@@ -319,7 +319,7 @@ fn the_longest_block_is_an_answer() {
 }
 
 #[test]
-fn without_a_peer_named_the_one_that_offered_the_item_is_asked() {
+pub(crate) fn without_a_peer_named_the_one_that_offered_the_item_is_asked() {
     let mut a = TestNode::start(1);
     assert_eq!(a.node.request(None, for_transaction(1)), Err(CommandError::NotConnected(None)));
     let (mut oldest, mut offerer) = (TestNode::start(2), TestNode::start(3));
@@ -352,7 +352,7 @@ fn without_a_peer_named_the_one_that_offered_the_item_is_asked() {
 }
 
 #[test]
-fn requests_above_the_rate_wait() {
+pub(crate) fn requests_above_the_rate_wait() {
     let (mut a, b) = pair();
     // Each costs 10 of 200 a second, and 400 may come at once.
     let ids: Vec<RequestId> = (0..60).map(|_| a.ask(b.id(), Request::Rpc(RpcRequest::InitialPeers))).collect();
@@ -362,7 +362,7 @@ fn requests_above_the_rate_wait() {
 }
 
 #[test]
-fn what_the_user_leaves_unanswered_is_answered_with_nothing() {
+pub(crate) fn what_the_user_leaves_unanswered_is_answered_with_nothing() {
     let (mut a, mut b) = pair();
     let request = RpcRequest::LedgerQuery(LedgerHash([2; 32]), LedgerQuery::NumAccounts);
     let id = a.ask(b.id(), Request::Rpc(request));

@@ -9,7 +9,7 @@ use mina_p2p::message::{
 };
 use mina_p2p::{Answer, CommandError, Event, Node, PeerId, Request, RequestError, RequestId};
 
-use crate::common::{CHAIN, WATCHDOG, loopback, secret};
+use crate::common::{CHAIN, WATCHDOG, loopback, of_this_test, secret};
 
 /// What a user fetches.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,7 +122,8 @@ impl Swarm {
                 // Nobody listens any more when the test is over.
                 let _ = wake.send(usize::from(n));
             });
-            let node = Node::builder(secret(n + 1), CHAIN).listen(loopback()).wake(wake).start().unwrap();
+            let builder = of_this_test(Node::builder(secret(n + 1), CHAIN)).listen(loopback());
+            let node = builder.wake(wake).start().unwrap();
             let (held, connected, asked, later) = Default::default();
             Member { node, held, connected, asked, later }
         });

@@ -20,10 +20,23 @@ const STABLE_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DialId(u64);
 
+/// A configured peer that is to be dialed: by any of its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dial {
+    /// The peer.
+    pub peer: PeerId,
+    /// Where it may be: as configured, then as it announced itself when it was last connected. At least one.
+    pub addresses: Vec<Address>,
+}
+
+/// How many addresses of a configured peer are remembered beside those that are configured.
+pub const LEARNED_MAX: usize = 4;
+
 #[derive(Debug)]
 struct Configured {
     addresses: Vec<Address>,
-    next_address: usize,
+    /// What the peer itself announced.
+    learned: Vec<Address>,
     failures: u32,
     // `None` while the peer is connected or being dialed.
     next_at: Option<Time>,
@@ -34,6 +47,8 @@ struct Configured {
 struct Active {
     id: DialId,
     superseded: bool,
+    /// A relay has introduced us.
+    introduced: bool,
 }
 
 /// A dial that has ended.
@@ -42,6 +57,7 @@ pub(super) struct Ended {
     pub(super) peer: PeerId,
     /// The peer's own dial was accepted meanwhile.
     pub(super) superseded: bool,
+    introduced: bool,
 }
 
 #[derive(Debug)]
@@ -59,7 +75,7 @@ impl Dials {
         for address in initial_peers.into_iter().filter(|address| address.peer_id() != own) {
             let peer = configured.entry(address.peer_id()).or_insert_with(|| Configured {
                 addresses: Vec::new(),
-                next_address: 0,
+                learned: Vec::new(),
                 failures: 0,
                 next_at: Some(now),
                 connected_at: None,
@@ -71,26 +87,49 @@ impl Dials {
         Dials { active: BTreeMap::new(), configured, next_id: 0, random: SplitMix64(seed) }
     }
 
-    pub(super) fn start(&mut self, peer: PeerId) -> Option<DialId> {
+    /// `introduced`: by a relay. A configured peer is then due as before, and is not further away when the dial fails: what a relay
+    /// says or does not say is not to keep us from it.
+    pub(super) fn start(&mut self, peer: PeerId, introduced: bool) -> Option<DialId> {
         if self.active.contains_key(&peer) {
             return None;
         }
         let id = DialId(self.next_id);
         self.next_id += 1;
-        self.active.insert(peer, Active { id, superseded: false });
-        if let Some(configured) = self.configured.get_mut(&peer) {
+        self.active.insert(peer, Active { id, superseded: false, introduced });
+        if let Some(configured) = self.configured.get_mut(&peer)
+            && !introduced
+        {
             configured.next_at = None;
         }
         Some(id)
     }
 
-    pub(super) fn end(&mut self, id: DialId) -> Option<Ended> {
-        let peer = *self.active.iter().find(|(_, active)| active.id == id)?.0;
-        self.active.remove(&peer).map(|active| Ended { peer, superseded: active.superseded })
+    /// The dial to a peer that is under way, if a relay has introduced us.
+    pub(super) fn introduced(&self, peer: PeerId) -> Option<DialId> {
+        self.active.get(&peer).filter(|active| active.introduced).map(|active| active.id)
     }
 
-    pub(super) fn is_active(&self, peer: PeerId) -> bool {
-        self.active.contains_key(&peer)
+    pub(super) fn end(&mut self, id: DialId) -> Option<Ended> {
+        let peer = *self.active.iter().find(|(_, active)| active.id == id)?.0;
+        let Active { superseded, introduced, .. } = self.active.remove(&peer)?;
+        Some(Ended { peer, superseded, introduced })
+    }
+
+    pub(super) fn active(&self, peer: PeerId) -> Option<DialId> {
+        self.active.get(&peer).map(|active| active.id)
+    }
+
+    /// An authenticated peer has announced where it listens.
+    pub(super) fn learned(&mut self, peer: PeerId, addresses: Vec<Address>) {
+        if let Some(configured) = self.configured.get_mut(&peer) {
+            configured.learned.clear();
+            for address in addresses {
+                let is_known = configured.addresses.contains(&address) || configured.learned.contains(&address);
+                if address.peer_id() == peer && !is_known && configured.learned.len() < LEARNED_MAX {
+                    configured.learned.push(address);
+                }
+            }
+        }
     }
 
     pub(super) fn active_len(&self) -> usize {
@@ -113,11 +152,18 @@ impl Dials {
             if configured.connected_at.take().is_some_and(|since| now.saturating_since(since) >= STABLE_AFTER) {
                 configured.failures = 0;
             }
-            self.failed(now, peer);
+            self.back_off(now, peer);
         }
     }
 
-    pub(super) fn failed(&mut self, now: Time, peer: PeerId) {
+    /// A dial has ended without a connection.
+    pub(super) fn failed(&mut self, now: Time, ended: &Ended) {
+        if !ended.introduced {
+            self.back_off(now, ended.peer);
+        }
+    }
+
+    fn back_off(&mut self, now: Time, peer: PeerId) {
         if let Some(configured) = self.configured.get_mut(&peer)
             && configured.connected_at.is_none()
         {
@@ -128,7 +174,7 @@ impl Dials {
     }
 
     /// Takes the first peer that is due and that `is_out` does not rule out; one that it rules out waits on.
-    pub(super) fn due(&mut self, now: Time, is_out: impl Fn(PeerId) -> bool) -> Option<Address> {
+    pub(super) fn due(&mut self, now: Time, is_out: impl Fn(PeerId) -> bool) -> Option<Dial> {
         let random = &mut self.random;
         for (peer, configured) in &mut self.configured {
             if configured.next_at.is_none_or(|at| at > now) {
@@ -138,12 +184,10 @@ impl Dials {
                 configured.next_at = Some(now + random.between(BACKOFF_MAX / 2, BACKOFF_MAX));
                 continue;
             }
-            let address =
-                configured.addresses.get(configured.next_address % configured.addresses.len().max(1)).cloned();
-            configured.next_address = configured.next_address.wrapping_add(1);
             // Should the dial not even start (no slot), it is tried again later.
             configured.next_at = Some(now + random.between(BACKOFF_MAX / 2, BACKOFF_MAX));
-            return address;
+            let addresses = configured.addresses.iter().chain(&configured.learned).cloned().collect();
+            return Some(Dial { peer: *peer, addresses });
         }
         None
     }
@@ -153,9 +197,9 @@ impl Dials {
     }
 }
 
-/// Sebastiano Vigna's SplitMix64: enough for jitter, and the same everywhere.
+/// Sebastiano Vigna's SplitMix64: enough for jitter and fairness, and the same everywhere.
 #[derive(Debug)]
-struct SplitMix64(u64);
+pub(super) struct SplitMix64(pub(super) u64);
 
 impl SplitMix64 {
     fn next(&mut self) -> u64 {
@@ -163,6 +207,12 @@ impl SplitMix64 {
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// Any index below `len`; 0 if there is none.
+    pub(super) fn below(&mut self, len: usize) -> usize {
+        let scaled = (u128::from(self.next()) * len as u128) >> 64;
+        usize::try_from(scaled).unwrap_or(0)
     }
 
     fn between(&mut self, low: Duration, high: Duration) -> Duration {

@@ -1,25 +1,45 @@
 //! Every decision that spans peers: who may connect, which of two connections survives, whom to dial and when, who
-//! is banned, whom a tip is offered to, whom to ask for an item; and, in [`crate::relay`], how blocks travel.
+//! is banned, whom a tip is offered to, whom to ask for an item, who is introduced to whom; and, in [`crate::relay`], how
+//! blocks travel.
 //!
 //! Sans-I/O: the node reports what happened and executes what is answered. Time comes in as an argument and jitter from
 //! a seed, so the same calls give the same answers.
 //!
 //! # Two connections to one peer
 //!
+//! With a peer of our own kind:
+//!
 //! | existing | new | answer |
 //! | --- | --- | --- |
 //! | our dial, not authenticated | peer's dial, peer has the greater id | accept; our dial ends as a duplicate |
 //! | our dial, not authenticated | peer's dial, we have the greater id | hold until our dial has ended |
-//! | peer's dial, younger than [`CROSSING_WINDOW`] | our dial, we have the greater id | accept; the existing one is closed |
-//! | peer's dial, younger than [`CROSSING_WINDOW`] | our dial, peer has the greater id | refuse |
+//! | peer's dial, whatever its age | our dial, we have the greater id | accept: the peer has judged it too; the existing one is closed |
+//! | peer's dial, whatever its age | our dial, peer has the greater id | refuse |
 //! | our dial, younger than [`CROSSING_WINDOW`] | peer's dial | the greater id's dial survives |
 //! | any other | any | probe: the existing one yields only if it leaves a ping unanswered for [`PROBE_TIMEOUT`] |
 //!
 //! Both ends apply the same table to the same two connections, so both keep the same one.
+//!
+//! The existing Mina Rust node has other rules: while its own dial is under way it turns ours away if its id is the greater, and
+//! else takes ours and drops its own; the end of the dropped one then closes ours too, 0.1 s later. So its ends of two crossed
+//! connections never both live, and ours gives way, whatever the ids:
+//!
+//! | existing | new | answer |
+//! | --- | --- | --- |
+//! | our dial, not authenticated | peer's dial | accept, never held; end ours ([`Router::dial_of`]): it is a duplicate |
+//! | peer's dial | our dial | refuse, whatever its age |
+//! | our dial, or an earlier one of the peer's | peer's dial | probe: it would not have dialed if it knew of a connection, so what it has given up does not answer; what lives is kept |
+//!
+//! When the existing node closes the only one that was left all the same, the node dials it once more after half a second.
+//!
+//! A dial through a relay gives way to one by an address, and puts off none: who names a peer and is silent then does not keep us
+//! from it.
 
 mod bans;
 mod dials;
+mod introductions;
 mod offers;
+mod pairs;
 mod slots;
 
 use std::collections::BTreeMap;
@@ -33,11 +53,14 @@ use crate::Time;
 use crate::relay::{Relay, RelayConfig};
 
 pub use self::bans::{BANS_MAX, Bans};
-pub use self::dials::{BACKOFF_MAX, BACKOFF_MIN, DialId};
+pub use self::dials::{BACKOFF_MAX, BACKOFF_MIN, Dial, DialId, LEARNED_MAX};
+pub use self::introductions::IntroductionOutput;
 pub use self::offers::{ItemKey, OFFERS_MAX, OFFERS_PER_ITEM};
+pub use self::pairs::{PAIR_MEMORY, PAIRS_MAX};
 pub use self::slots::SlotLimits;
 
-use self::dials::{Dials, Ended};
+use self::dials::Dials;
+use self::introductions::Introductions;
 use self::offers::Offers;
 use self::slots::Slots;
 
@@ -134,7 +157,13 @@ pub struct RouterConfig {
     pub initial_peers: Vec<Address>,
     /// How compact blocks are pulled.
     pub relay: RelayConfig,
-    /// Seeds the jitter of redials. Give each node another, so that a network does not redial in step.
+    /// Below how many connections, dials included, we ask relays to be introduced to others; 0 for never.
+    pub discover_peers: usize,
+    /// Whether we take offers through relays.
+    pub take_offers: bool,
+    /// Whether we introduce our peers to each other.
+    pub introduce: bool,
+    /// Seeds the jitter of redials, and who is introduced to whom. Give each node another, so that a network does not redial in step.
     pub seed: u64,
 }
 
@@ -156,6 +185,7 @@ pub struct Router {
     bans: Bans,
     dials: Dials,
     offers: Offers,
+    introductions: Introductions,
     /// What is done with blocks that travel compactly. Connections that speak them are told to it, and their ends, by the
     /// node.
     pub relay: Relay,
@@ -172,18 +202,34 @@ impl Router {
             bans: Bans::default(),
             dials: Dials::new(config.own, config.initial_peers, config.seed, now),
             offers: Offers::default(),
+            introductions: Introductions::new(config.discover_peers, config.take_offers, config.introduce, config.seed),
             relay: Relay::new(config.relay),
             next_id: 0,
         }
     }
 
     /// Begins a dial that the user asked for or that [`Router::due_dial`] named. Its end must be reported with
-    /// [`Router::dial_authenticated`] or [`Router::dial_failed`].
+    /// [`Router::dial_authenticated`] or [`Router::dial_failed`]. One to the same peer through a relay gives way: a relay that
+    /// names a peer and is silent then does not keep us from it.
     ///
     /// # Errors
     /// The refusal that the connection would meet if it were authenticated now.
-    pub fn start_dial(&mut self, now: Time, address: &Address) -> Result<DialId, Refusal> {
-        let peer = address.peer_id();
+    pub fn start_dial(&mut self, now: Time, peer: PeerId) -> Result<DialId, Refusal> {
+        let introduced = self.dials.introduced(peer);
+        self.check_dial(now, peer, self.dials.active_len() - usize::from(introduced.is_some()))?;
+        if let Some(dial) = introduced.and_then(|dial| self.dials.end(dial).and(Some(dial))) {
+            self.introductions.give_up(dial);
+        }
+        self.dials.start(peer, false).ok_or(Refusal::Dialing)
+    }
+
+    /// Begins a dial to a peer that a relay has named.
+    fn start_introduced(&mut self, now: Time, peer: PeerId) -> Result<DialId, Refusal> {
+        self.check_dial(now, peer, self.dials.active_len())?;
+        self.dials.start(peer, true).ok_or(Refusal::Dialing)
+    }
+
+    fn check_dial(&self, now: Time, peer: PeerId, dials: usize) -> Result<(), Refusal> {
         if peer == self.own {
             return Err(Refusal::SelfConnection);
         }
@@ -191,31 +237,44 @@ impl Router {
         if self.links.contains_key(&peer) {
             return Err(Refusal::Duplicate);
         }
-        self.slots.check_outbound(self.links.len() + self.dials.active_len())?;
-        self.dials.start(peer).ok_or(Refusal::Dialing)
+        self.slots.check_outbound(self.links.len() + dials)
     }
 
-    /// Our dial has authenticated: decides whether it is kept.
-    pub fn dial_authenticated(&mut self, now: Time, dial: DialId, remote: SocketAddr) -> Admission {
+    /// Our dial to a peer, while it is under way.
+    #[must_use]
+    pub fn dial_of(&self, peer: PeerId) -> Option<DialId> {
+        self.dials.active(peer)
+    }
+
+    /// Our dial has authenticated: decides whether it is kept. `ours` says whether the peer is of our own kind.
+    pub fn dial_authenticated(&mut self, now: Time, dial: DialId, remote: SocketAddr, ours: bool) -> Admission {
+        self.introductions.dial_ended(dial);
+        let admission = self.judge_dial(now, dial, remote, ours);
+        self.discover();
+        admission
+    }
+
+    fn judge_dial(&mut self, now: Time, dial: DialId, remote: SocketAddr, ours: bool) -> Admission {
         // Should the peer's own dial have been accepted meanwhile and be gone already, this one is as good as any.
-        let Some(Ended { peer, .. }) = self.dials.end(dial) else {
+        let Some(ended) = self.dials.end(dial) else {
             return Admission::Refuse(Refusal::Duplicate);
         };
+        let peer = ended.peer;
         if let Err(refusal) = self.check_ban(now, peer) {
-            self.dials.failed(now, peer);
+            self.dials.failed(now, &ended);
             return Admission::Refuse(refusal);
         }
         let replaces = match self.links.get(&peer) {
             None => None,
             // The peer's dial won the race, and by the greater id ours would have: the peer closes its own likewise.
-            Some(link) if link.dialer == Dialer::Peer && self.own > peer => Some(link.id),
+            Some(link) if ours && link.dialer == Dialer::Peer && self.own > peer => Some(link.id),
             Some(_) => return Admission::Refuse(Refusal::Duplicate),
         };
         if replaces.is_some() {
-            self.forget(peer);
+            self.forget(now, peer);
         } else if let Err(refusal) = self.slots.check_outbound(self.links.len()) {
             // There was a slot when the dial began, which peers that dialed us have taken meanwhile.
-            self.dials.failed(now, peer);
+            self.dials.failed(now, &ended);
             return Admission::Refuse(refusal);
         }
         Admission::Accept { id: self.link(now, peer, Dialer::Us, remote.ip()), replaces }
@@ -224,42 +283,52 @@ impl Router {
     /// Our dial has failed. A configured peer is dialed again after a back-off. True if that was to be expected: the
     /// peer's own dial was accepted meanwhile.
     pub fn dial_failed(&mut self, now: Time, dial: DialId) -> bool {
+        self.introductions.dial_ended(dial);
         let Some(ended) = self.dials.end(dial) else { return false };
-        self.dials.failed(now, ended.peer);
+        self.dials.failed(now, &ended);
+        self.discover();
         ended.superseded
     }
 
     /// A peer's connection has authenticated, as far as its own half goes: decides whether it is kept.
     ///
-    /// `held` says that it has been held as long as [`Admission::Hold`] allows, and shall not be held again.
-    pub fn incoming(&mut self, now: Time, peer: PeerId, remote: SocketAddr, held: bool) -> Admission {
-        match self.judge_incoming(now, peer, remote.ip(), held) {
+    /// `held` says that it has been held as long as [`Admission::Hold`] allows, and shall not be held again; `ours`, whether the
+    /// peer is of our own kind.
+    pub fn incoming(&mut self, now: Time, peer: PeerId, remote: SocketAddr, held: bool, ours: bool) -> Admission {
+        match self.judge_incoming(now, peer, remote.ip(), held, ours) {
             Ok(admission) => admission,
             Err(refusal) => Admission::Refuse(refusal),
         }
     }
 
-    fn judge_incoming(&mut self, now: Time, peer: PeerId, remote: IpAddr, held: bool) -> Result<Admission, Refusal> {
+    fn judge_incoming(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        remote: IpAddr,
+        held: bool,
+        ours: bool,
+    ) -> Result<Admission, Refusal> {
         if peer == self.own {
             return Err(Refusal::SelfConnection);
         }
         self.check_ban(now, peer)?;
         let mut replaces = None;
         if let Some(link) = self.links.get(&peer) {
-            let crossed = link.dialer == Dialer::Us && now.saturating_since(link.since) < CROSSING_WINDOW;
+            let crossed = ours && link.dialer == Dialer::Us && now.saturating_since(link.since) < CROSSING_WINDOW;
             match crossed {
                 true if self.own > peer => return Err(Refusal::Duplicate),
                 true => replaces = Some(link.id),
                 false => return Ok(Admission::Probe { existing: link.id }),
             }
-        } else if !held && self.own > peer && self.dials.is_active(peer) {
+        } else if ours && !held && self.own > peer && self.dials.active(peer).is_some() {
             return Ok(Admission::Hold { until: now + HOLD_MAX });
         }
         // Before the existing one is forgotten: if there is no slot for the new one, the existing one stays.
         let others = self.links.len() - usize::from(replaces.is_some());
         self.slots.check_inbound(remote, others)?;
         if replaces.is_some() {
-            self.forget(peer);
+            self.forget(now, peer);
         }
         Ok(Admission::Accept { id: self.link(now, peer, Dialer::Peer, remote), replaces })
     }
@@ -275,29 +344,36 @@ impl Router {
         id
     }
 
-    fn forget(&mut self, peer: PeerId) {
-        if let Some(link) = self.links.remove(&peer)
-            && link.dialer == Dialer::Peer
-        {
+    fn forget(&mut self, now: Time, peer: PeerId) {
+        let Some(link) = self.links.remove(&peer) else { return };
+        if link.dialer == Dialer::Peer {
             self.slots.free(link.remote);
         }
+        self.introductions.forget(now, link.id);
     }
 
     /// A connection has ended, whoever closed it. Unknown names (replaced connections) are ignored.
     pub fn disconnected(&mut self, now: Time, peer: PeerId, id: ConnectionId) {
         if self.links.get(&peer).is_some_and(|link| link.id == id) {
-            self.forget(peer);
+            self.forget(now, peer);
             self.dials.disconnected(now, peer);
             self.offers.forget_peer(peer);
+            self.discover();
         }
     }
 
     /// The next configured peer that is due for dialing, if any. Call it until it answers `None`, starting each with
     /// [`Router::start_dial`].
-    pub fn due_dial(&mut self, now: Time) -> Option<Address> {
+    pub fn due_dial(&mut self, now: Time) -> Option<Dial> {
         let links = &self.links;
         let bans = &self.bans;
         self.dials.due(now, |peer| links.contains_key(&peer) || bans.remaining(now, peer).is_some())
+    }
+
+    /// An authenticated peer has announced where it listens. Of a configured one at most [`LEARNED_MAX`] of its addresses are
+    /// dialed beside those that are configured, in place of what it announced before.
+    pub fn learned(&mut self, peer: PeerId, addresses: Vec<Address>) {
+        self.dials.learned(peer, addresses);
     }
 
     /// When [`Router::due_dial`] may next have something to dial. It does not change by time alone.

@@ -14,6 +14,10 @@ fn peer(n: u8) -> PeerId {
     PeerId::from_bytes([n; 32])
 }
 
+fn quic(n: u8, host: u8) -> Address {
+    Address::Quic { peer_id: peer(n), host: Host::Ipv4([10, 0, host, n].into()), port: 8302 }
+}
+
 fn address(n: u8) -> Address {
     Address::Quic { peer_id: peer(n), host: Host::Ipv4([10, 0, 0, n].into()), port: 8302 }
 }
@@ -28,6 +32,9 @@ fn router_of(own: u8, initial: &[u8]) -> Router {
         slots: SlotLimits::default(),
         initial_peers: initial.iter().map(|n| address(*n)).collect(),
         relay: Default::default(),
+        discover_peers: 0,
+        take_offers: false,
+        introduce: false,
         seed: 7,
     };
     Router::new(config, Time::ZERO)
@@ -45,7 +52,7 @@ fn accepted(admission: Admission) -> (ConnectionId, Option<ConnectionId>) {
 fn crossed(order: &[usize]) -> [Option<Dialer>; 2] {
     let now = Time::ZERO;
     let mut routers = [router_of(1, &[]), router_of(2, &[])];
-    let dials = [routers[0].start_dial(now, &address(2)).unwrap(), routers[1].start_dial(now, &address(1)).unwrap()];
+    let dials = [routers[0].start_dial(now, peer(2)).unwrap(), routers[1].start_dial(now, peer(1)).unwrap()];
     // Each connection: dialed by `i`, it arrives at the other, which answers or holds or refuses; then `i` hears.
     #[derive(Clone, Copy, PartialEq, Debug)]
     enum Step {
@@ -60,7 +67,7 @@ fn crossed(order: &[usize]) -> [Option<Dialer>; 2] {
         let other = 1 - i;
         let own = [peer(1), peer(2)];
         match steps[i] {
-            Step::Arrives => match routers[other].incoming(now, own[i], remote("127.0.0.1"), false) {
+            Step::Arrives => match routers[other].incoming(now, own[i], remote("127.0.0.1"), false, true) {
                 Admission::Accept { id, replaces } => {
                     if let Some(old) = replaces {
                         let (gone, by) = live[other].unwrap();
@@ -81,7 +88,7 @@ fn crossed(order: &[usize]) -> [Option<Dialer>; 2] {
                 if closed[i] {
                     routers[i].dial_failed(now, dials[i]);
                 } else {
-                    match routers[i].dial_authenticated(now, dials[i], remote("127.0.0.1")) {
+                    match routers[i].dial_authenticated(now, dials[i], remote("127.0.0.1"), true) {
                         Admission::Accept { id, replaces } => {
                             if replaces.is_some() {
                                 let (_, by) = live[i].unwrap();
@@ -131,45 +138,51 @@ fn crossed_dials_end_in_the_greater_ids_one_in_every_order() {
 fn a_held_connection_is_accepted_when_our_own_dial_fails() {
     let now = Time::ZERO;
     let mut router = router_of(2, &[]);
-    let dial = router.start_dial(now, &address(1)).unwrap();
-    assert_eq!(router.incoming(now, peer(1), remote("127.0.0.1"), false), Admission::Hold { until: now + HOLD_MAX });
+    let dial = router.start_dial(now, peer(1)).unwrap();
+    assert_eq!(
+        router.incoming(now, peer(1), remote("127.0.0.1"), false, true),
+        Admission::Hold { until: now + HOLD_MAX }
+    );
     router.dial_failed(now, dial);
-    accepted(router.incoming(now, peer(1), remote("127.0.0.1"), false));
+    accepted(router.incoming(now, peer(1), remote("127.0.0.1"), false, true));
 }
 
 #[test]
 fn a_connection_is_not_held_for_ever() {
     let mut router = router_of(2, &[]);
-    let dial = router.start_dial(Time::ZERO, &address(1)).unwrap();
+    let dial = router.start_dial(Time::ZERO, peer(1)).unwrap();
     let later = Time::ZERO + HOLD_MAX;
-    let (first, _) = accepted(router.incoming(later, peer(1), remote("127.0.0.1"), true));
+    let (first, _) = accepted(router.incoming(later, peer(1), remote("127.0.0.1"), true, true));
     // Our dial answers after all: both ends prefer it.
-    let (_, replaces) = accepted(router.dial_authenticated(later, dial, remote("127.0.0.1")));
+    let (_, replaces) = accepted(router.dial_authenticated(later, dial, remote("127.0.0.1"), true));
     assert_eq!(replaces, Some(first));
 }
 
 #[test]
 fn an_old_connection_is_probed_before_it_yields() {
     let mut router = router_of(1, &[]);
-    let (old, _) = accepted(router.incoming(Time::ZERO, peer(2), remote("10.1.1.1"), false));
+    let (old, _) = accepted(router.incoming(Time::ZERO, peer(2), remote("10.1.1.1"), false, true));
     let later = Time::ZERO + CROSSING_WINDOW;
-    assert_eq!(router.incoming(later, peer(2), remote("10.1.1.1"), false), Admission::Probe { existing: old });
+    assert_eq!(router.incoming(later, peer(2), remote("10.1.1.1"), false, true), Admission::Probe { existing: old });
     router.disconnected(later, peer(2), old);
-    accepted(router.incoming(later, peer(2), remote("10.1.1.1"), false));
+    accepted(router.incoming(later, peer(2), remote("10.1.1.1"), false, true));
 }
 
 #[test]
 fn a_second_connection_by_the_same_dialer_is_probed_for_even_when_the_first_is_young() {
     let mut router = router_of(1, &[]);
-    let (old, _) = accepted(router.incoming(Time::ZERO, peer(2), remote("10.1.1.1"), false));
-    assert_eq!(router.incoming(Time::ZERO, peer(2), remote("10.1.1.1"), false), Admission::Probe { existing: old });
+    let (old, _) = accepted(router.incoming(Time::ZERO, peer(2), remote("10.1.1.1"), false, true));
+    assert_eq!(
+        router.incoming(Time::ZERO, peer(2), remote("10.1.1.1"), false, true),
+        Admission::Probe { existing: old }
+    );
 }
 
 #[test]
 fn a_node_does_not_connect_to_itself() {
     let mut router = router_of(1, &[]);
-    assert_eq!(router.start_dial(Time::ZERO, &address(1)), Err(Refusal::SelfConnection));
-    let admission = router.incoming(Time::ZERO, peer(1), remote("10.1.1.1"), false);
+    assert_eq!(router.start_dial(Time::ZERO, peer(1)), Err(Refusal::SelfConnection));
+    let admission = router.incoming(Time::ZERO, peer(1), remote("10.1.1.1"), false, true);
     assert_eq!(admission, Admission::Refuse(Refusal::SelfConnection));
 }
 
@@ -179,7 +192,7 @@ fn inbound_slots_are_limited_by_address_subnet_and_number_and_come_free() {
     let mut n = 0;
     let mut connect = |router: &mut Router, from: &str| {
         n += 1;
-        router.incoming(Time::ZERO, peer(n), remote(from), false)
+        router.incoming(Time::ZERO, peer(n), remote(from), false, true)
     };
     let mut first = None;
     for _ in 0..8 {
@@ -202,14 +215,14 @@ fn inbound_slots_are_limited_by_address_subnet_and_number_and_come_free() {
     }
     assert_eq!(connect(&mut router, "10.9.0.1"), refused("inbound peers", 64));
     // Our own dials still find a slot.
-    router.start_dial(Time::ZERO, &address(199)).unwrap();
+    router.start_dial(Time::ZERO, peer(199)).unwrap();
 }
 
 #[test]
 fn loopback_is_exempt_from_limits_by_address() {
     let mut router = router_of(200, &[]);
     for n in 1..=64 {
-        accepted(router.incoming(Time::ZERO, peer(n), remote("127.0.0.1"), false));
+        accepted(router.incoming(Time::ZERO, peer(n), remote("127.0.0.1"), false, true));
     }
 }
 
@@ -217,11 +230,11 @@ fn loopback_is_exempt_from_limits_by_address() {
 fn ipv6_addresses_count_by_their_64() {
     let mut router = router_of(200, &[]);
     for n in 1..=8 {
-        accepted(router.incoming(Time::ZERO, peer(n), remote(&format!("2001:db8::{n}")), false));
+        accepted(router.incoming(Time::ZERO, peer(n), remote(&format!("2001:db8::{n}")), false, true));
     }
-    let ninth = router.incoming(Time::ZERO, peer(9), remote("2001:db8::9"), false);
+    let ninth = router.incoming(Time::ZERO, peer(9), remote("2001:db8::9"), false, true);
     assert!(matches!(ninth, Admission::Refuse(Refusal::Capacity { limit: 8, .. })), "{ninth:?}");
-    accepted(router.incoming(Time::ZERO, peer(9), remote("2001:db8:0:1::9"), false));
+    accepted(router.incoming(Time::ZERO, peer(9), remote("2001:db8:0:1::9"), false, true));
 }
 
 #[test]
@@ -231,18 +244,18 @@ fn dials_count_against_the_slots_until_they_end() {
         slots: SlotLimits { peers: 2, ..SlotLimits::default() },
         initial_peers: Vec::new(),
         relay: Default::default(),
+        discover_peers: 0,
+        take_offers: false,
+        introduce: false,
         seed: 0,
     };
     let mut router = Router::new(config, Time::ZERO);
-    let first = router.start_dial(Time::ZERO, &address(1)).unwrap();
-    router.start_dial(Time::ZERO, &address(2)).unwrap();
-    assert_eq!(
-        router.start_dial(Time::ZERO, &address(2)),
-        Err(Refusal::Capacity { slot: "peers", taken: 2, limit: 2 })
-    );
+    let first = router.start_dial(Time::ZERO, peer(1)).unwrap();
+    router.start_dial(Time::ZERO, peer(2)).unwrap();
+    assert_eq!(router.start_dial(Time::ZERO, peer(2)), Err(Refusal::Capacity { slot: "peers", taken: 2, limit: 2 }));
     router.dial_failed(Time::ZERO, first);
-    assert_eq!(router.start_dial(Time::ZERO, &address(2)), Err(Refusal::Dialing));
-    router.start_dial(Time::ZERO, &address(3)).unwrap();
+    assert_eq!(router.start_dial(Time::ZERO, peer(2)), Err(Refusal::Dialing));
+    router.start_dial(Time::ZERO, peer(3)).unwrap();
 }
 
 #[test]
@@ -252,13 +265,16 @@ fn a_connection_stays_when_the_crossed_one_that_would_replace_it_finds_no_slot()
         slots: SlotLimits { inbound: 0, ..SlotLimits::default() },
         initial_peers: vec![address(2)],
         relay: Default::default(),
+        discover_peers: 0,
+        take_offers: false,
+        introduce: false,
         seed: 0,
     };
     let mut router = Router::new(config, Time::ZERO);
     let due = router.due_dial(Time::ZERO).unwrap();
-    let dial = router.start_dial(Time::ZERO, &due).unwrap();
-    let (id, _) = accepted(router.dial_authenticated(Time::ZERO, dial, remote("10.0.0.2")));
-    let crossed = router.incoming(Time::ZERO, peer(2), remote("10.0.0.2"), false);
+    let dial = router.start_dial(Time::ZERO, due.peer).unwrap();
+    let (id, _) = accepted(router.dial_authenticated(Time::ZERO, dial, remote("10.0.0.2"), true));
+    let crossed = router.incoming(Time::ZERO, peer(2), remote("10.0.0.2"), false, true);
     assert!(matches!(crossed, Admission::Refuse(Refusal::Capacity { .. })), "{crossed:?}");
     assert_eq!(router.connection(peer(2)), Some(id));
     // And when it ends, the peer is dialed again.
@@ -269,12 +285,12 @@ fn a_connection_stays_when_the_crossed_one_that_would_replace_it_finds_no_slot()
 #[test]
 fn dials_and_peers_that_dial_us_together_stay_inside_the_limit() {
     let mut router = router_of(250, &[1]);
-    let dials: Vec<_> = (1..=100).map(|n| router.start_dial(Time::ZERO, &address(n)).unwrap()).collect();
+    let dials: Vec<_> = (1..=100).map(|n| router.start_dial(Time::ZERO, peer(n)).unwrap()).collect();
     for n in 101..=164 {
-        accepted(router.incoming(Time::ZERO, peer(n), remote("127.0.0.1"), false));
+        accepted(router.incoming(Time::ZERO, peer(n), remote("127.0.0.1"), false, true));
     }
     for (n, dial) in dials.into_iter().rev().enumerate() {
-        let admission = router.dial_authenticated(Time::ZERO, dial, remote("127.0.0.1"));
+        let admission = router.dial_authenticated(Time::ZERO, dial, remote("127.0.0.1"), true);
         let full = Admission::Refuse(Refusal::Capacity { slot: "peers", taken: 100, limit: 100 });
         assert_eq!(admission == full, n >= 36, "{admission:?}");
     }
@@ -286,30 +302,30 @@ fn dials_and_peers_that_dial_us_together_stay_inside_the_limit() {
 #[test]
 fn bans_refuse_until_they_expire_or_are_lifted() {
     let mut router = router_of(1, &[]);
-    let (id, _) = accepted(router.incoming(Time::ZERO, peer(2), remote("10.1.1.1"), false));
+    let (id, _) = accepted(router.incoming(Time::ZERO, peer(2), remote("10.1.1.1"), false, true));
     assert_eq!(router.ban(Time::ZERO, peer(2), 10 * SECOND), Some(id));
     router.disconnected(Time::ZERO, peer(2), id);
     let half = Time::ZERO + 5 * SECOND;
     assert_eq!(router.bans(half), [(peer(2), 5 * SECOND)]);
     let banned = Refusal::Banned { remaining: 5 * SECOND };
-    assert_eq!(router.start_dial(half, &address(2)), Err(banned));
-    assert_eq!(router.incoming(half, peer(2), remote("10.1.1.1"), false), Admission::Refuse(banned));
+    assert_eq!(router.start_dial(half, peer(2)), Err(banned));
+    assert_eq!(router.incoming(half, peer(2), remote("10.1.1.1"), false, true), Admission::Refuse(banned));
     let over = Time::ZERO + 10 * SECOND;
     assert_eq!(router.bans(over), []);
-    accepted(router.incoming(over, peer(2), remote("10.1.1.1"), false));
+    accepted(router.incoming(over, peer(2), remote("10.1.1.1"), false, true));
     router.ban(over, peer(3), 10 * SECOND);
     assert!(router.unban(over, peer(3)));
     assert!(!router.unban(over, peer(3)));
-    router.start_dial(over, &address(3)).unwrap();
+    router.start_dial(over, peer(3)).unwrap();
 }
 
 #[test]
 fn an_initial_peer_that_is_banned_while_it_is_dialed_is_dialed_again_after_the_ban() {
     let mut router = router_of(1, &[2]);
     let due = router.due_dial(Time::ZERO).unwrap();
-    let dial = router.start_dial(Time::ZERO, &due).unwrap();
+    let dial = router.start_dial(Time::ZERO, due.peer).unwrap();
     router.ban(Time::ZERO, peer(2), 10 * SECOND);
-    let admission = router.dial_authenticated(Time::ZERO, dial, remote("10.0.0.2"));
+    let admission = router.dial_authenticated(Time::ZERO, dial, remote("10.0.0.2"), true);
     assert_eq!(admission, Admission::Refuse(Refusal::Banned { remaining: 10 * SECOND }));
     let mut now = Time::ZERO;
     while router.due_dial(now).is_none() {
@@ -340,8 +356,8 @@ fn failing_dials(router: &mut Router, until: Time) -> Vec<Time> {
     let mut made = Vec::new();
     let mut now = Time::ZERO;
     while now < until {
-        while let Some(address) = router.due_dial(now) {
-            let dial = router.start_dial(now, &address).unwrap();
+        while let Some(due) = router.due_dial(now) {
+            let dial = router.start_dial(now, due.peer).unwrap();
             router.dial_failed(now, dial);
             made.push(now);
         }
@@ -373,24 +389,24 @@ fn a_connected_initial_peer_is_not_dialed_and_a_lost_one_is() {
     let mut router = router_of(1, &[2, 1]);
     let due = router.due_dial(Time::ZERO).unwrap();
     assert_eq!(router.due_dial(Time::ZERO), None, "our own address is not dialed");
-    let dial = router.start_dial(Time::ZERO, &due).unwrap();
-    let (id, _) = accepted(router.dial_authenticated(Time::ZERO, dial, remote("10.0.0.2")));
+    let dial = router.start_dial(Time::ZERO, due.peer).unwrap();
+    let (id, _) = accepted(router.dial_authenticated(Time::ZERO, dial, remote("10.0.0.2"), true));
     assert_eq!(router.next_dial_at(), None);
     let later = Time::ZERO + 3600 * SECOND;
     router.disconnected(later, peer(2), id);
     let again = router.next_dial_at().unwrap();
     assert!(again <= later + BACKOFF_MIN);
-    assert_eq!(router.due_dial(again), Some(address(2)));
+    assert_eq!(router.due_dial(again), Some(Dial { peer: peer(2), addresses: vec![address(2)] }));
 }
 
 #[test]
 fn a_tip_goes_first_to_those_we_dialed_and_last_to_those_who_have_it() {
     let mut router = router_of(1, &[]);
     let tip = BlockKey([9; 32]);
-    let (inbound, _) = accepted(router.incoming(Time::ZERO, peer(2), remote("127.0.0.1"), false));
-    let (has_it, _) = accepted(router.incoming(Time::ZERO, peer(3), remote("127.0.0.1"), false));
-    let dial = router.start_dial(Time::ZERO, &address(4)).unwrap();
-    let (dialed, _) = accepted(router.dial_authenticated(Time::ZERO + SECOND, dial, remote("127.0.0.1")));
+    let (inbound, _) = accepted(router.incoming(Time::ZERO, peer(2), remote("127.0.0.1"), false, true));
+    let (has_it, _) = accepted(router.incoming(Time::ZERO, peer(3), remote("127.0.0.1"), false, true));
+    let dial = router.start_dial(Time::ZERO, peer(4)).unwrap();
+    let (dialed, _) = accepted(router.dial_authenticated(Time::ZERO + SECOND, dial, remote("127.0.0.1"), true));
     router.peer_tip(peer(3), tip);
     assert_eq!(router.offer_tip(&tip), [dialed, inbound, has_it]);
 }
@@ -400,9 +416,9 @@ fn an_item_is_asked_of_a_peer_that_offered_it_and_is_still_there() {
     let mut router = router_of(1, &[]);
     let item = ItemKey::Transaction(TransactionHash([5; 32]));
     assert_eq!(router.choose_peer(Some(&item)), None);
-    accepted(router.incoming(Time::ZERO, peer(2), remote("127.0.0.1"), false));
-    let (third, _) = accepted(router.incoming(Time::ZERO, peer(3), remote("127.0.0.1"), false));
-    accepted(router.incoming(Time::ZERO, peer(4), remote("127.0.0.1"), false));
+    accepted(router.incoming(Time::ZERO, peer(2), remote("127.0.0.1"), false, true));
+    let (third, _) = accepted(router.incoming(Time::ZERO, peer(3), remote("127.0.0.1"), false, true));
+    accepted(router.incoming(Time::ZERO, peer(4), remote("127.0.0.1"), false, true));
     assert!(router.offered(peer(3), item.clone()));
     assert!(!router.offered(peer(4), item.clone()));
     assert_eq!(router.choose_peer(Some(&item)), Some(peer(3)));
@@ -434,4 +450,81 @@ fn offers_are_bounded_and_the_oldest_give_way() {
         offers.add(peer(n), item(4));
     }
     assert_eq!(offers.peers(&item(4)).len(), OFFERS_PER_ITEM);
+}
+
+#[test]
+fn between_ours_and_an_existing_node_its_dial_is_accepted_and_our_own_gives_way_whatever_the_ids() {
+    for (own, theirs) in [(1, 2), (2, 1)] {
+        let mut router = router_of(own, &[]);
+        let dial = router.start_dial(Time::ZERO, peer(theirs)).unwrap();
+        assert_eq!(router.dial_of(peer(theirs)), Some(dial));
+        let (id, _) = accepted(router.incoming(Time::ZERO, peer(theirs), remote("10.0.0.2"), false, false));
+        let ours = router.dial_authenticated(Time::ZERO, dial, remote("10.0.0.2"), false);
+        assert_eq!(ours, Admission::Refuse(Refusal::Duplicate));
+        assert_eq!(router.connection(peer(theirs)), Some(id));
+        assert_eq!(router.dial_of(peer(theirs)), None);
+    }
+}
+
+#[test]
+fn our_dial_that_is_ended_for_an_existing_nodes_was_to_be_expected() {
+    let mut router = router_of(2, &[]);
+    let dial = router.start_dial(Time::ZERO, peer(1)).unwrap();
+    accepted(router.incoming(Time::ZERO, peer(1), remote("10.0.0.2"), false, false));
+    assert!(router.dial_failed(Time::ZERO, dial));
+}
+
+#[test]
+fn an_existing_node_that_dials_beside_our_dial_keeps_ours_if_that_lives() {
+    for (own, theirs) in [(1, 2), (2, 1)] {
+        let mut router = router_of(own, &[]);
+        let dial = router.start_dial(Time::ZERO, peer(theirs)).unwrap();
+        let (id, _) = accepted(router.dial_authenticated(Time::ZERO, dial, remote("10.0.0.2"), false));
+        let crossed = router.incoming(Time::ZERO, peer(theirs), remote("10.0.0.2"), false, false);
+        assert_eq!(crossed, Admission::Probe { existing: id });
+        // It does not: what it has dropped does not answer.
+        router.disconnected(Time::ZERO, peer(theirs), id);
+        accepted(router.incoming(Time::ZERO, peer(theirs), remote("10.0.0.2"), false, false));
+    }
+}
+
+#[test]
+fn a_configured_peer_is_dialed_by_all_its_addresses_in_the_configured_order() {
+    let config = RouterConfig {
+        own: peer(1),
+        slots: SlotLimits::default(),
+        initial_peers: vec![quic(2, 1), quic(3, 1), quic(2, 2), quic(2, 1)],
+        relay: Default::default(),
+        discover_peers: 0,
+        take_offers: false,
+        introduce: false,
+        seed: 0,
+    };
+    let mut router = Router::new(config, Time::ZERO);
+    let due = router.due_dial(Time::ZERO);
+    assert_eq!(due, Some(Dial { peer: peer(2), addresses: vec![quic(2, 1), quic(2, 2)] }));
+    assert_eq!(router.due_dial(Time::ZERO), Some(Dial { peer: peer(3), addresses: vec![quic(3, 1)] }));
+}
+
+#[test]
+fn what_a_configured_peer_announces_is_dialed_too_and_replaced_by_what_it_announces_next() {
+    let mut router = router_of(1, &[2]);
+    let next = |router: &mut Router| {
+        let mut now = Time::ZERO;
+        loop {
+            match router.due_dial(now) {
+                Some(due) => return due.addresses,
+                None => now = router.next_dial_at().unwrap(),
+            }
+        }
+    };
+    // Others' addresses, repetitions and what is configured do not count; more than four are too many.
+    let announced =
+        vec![quic(3, 1), address(2), quic(2, 1), quic(2, 1), quic(2, 2), quic(2, 3), quic(2, 4), quic(2, 5)];
+    router.learned(peer(2), announced);
+    assert_eq!(next(&mut router), [address(2), quic(2, 1), quic(2, 2), quic(2, 3), quic(2, 4)]);
+    router.learned(peer(2), vec![quic(2, 9)]);
+    assert_eq!(next(&mut router), [address(2), quic(2, 9)]);
+    router.learned(peer(3), vec![quic(3, 1)]);
+    assert_eq!(next(&mut router), [address(2), quic(2, 9)], "who is not configured is not dialed");
 }

@@ -54,6 +54,8 @@ pub(crate) struct Answerer {
     /// The peer's numbers of what we gave up, and their streams.
     ended: VecDeque<(StreamId, u64)>,
     rate_allows_at: Option<Time>,
+    /// The shared stream can take more.
+    writable: bool,
 }
 
 impl Answerer {
@@ -66,6 +68,7 @@ impl Answerer {
             pulls: VecDeque::new(),
             ended: VecDeque::new(),
             rate_allows_at: None,
+            writable: true,
         }
     }
 
@@ -132,8 +135,13 @@ impl Answerer {
             let given_up = self.ended.contains(&(stream, id));
             return if given_up { Ok(()) } else { Err(Rule::UnknownRequest { id }) };
         };
-        let early = !matches!(pull.state, PullState::Sending { .. });
-        if early && (ours || pull.nexts + 1 >= PARTS_MAX) {
+        let most = match &pull.state {
+            // While nothing is sent, parts may wait that the peer asks for already.
+            PullState::Sending { parts, .. } => parts.len(),
+            PullState::Waiting { .. } | PullState::Asked { .. } => PARTS_MAX - 1,
+        };
+        let early = pull.nexts > 0 || !matches!(pull.state, PullState::Sending { .. });
+        if (early && ours) || pull.nexts >= most {
             return Err(Rule::NextOutOfTurn { id });
         }
         pull.nexts += 1;
@@ -142,13 +150,23 @@ impl Answerer {
         Ok(())
     }
 
+    /// See [`Session::set_writable`](crate::Session::set_writable).
+    pub(crate) fn set_writable(&mut self, now: Time, writable: bool, out: &mut Outbox) {
+        self.writable = writable;
+        if let Some(Pull { incoming, state: PullState::Sending { .. }, nexts: 1.., .. }) = self.pulls.front() {
+            let incoming = *incoming;
+            self.send(now, incoming, out);
+        }
+    }
+
     /// Sends what there are permits for.
     fn send(&mut self, now: Time, incoming: IncomingId, out: &mut Outbox) {
         let Some(pull) = self.pulls.iter_mut().find(|pull| pull.incoming == incoming) else { return };
         let (stream, id) = (pull.stream, pull.id);
         let PullState::Sending { parts, deadline } = &mut pull.state else { return };
         *deadline = now + NEXT_DEADLINE;
-        while pull.nexts > 0
+        while self.writable
+            && pull.nexts > 0
             && let Some(part) = parts.pop_front()
         {
             pull.nexts -= 1;
@@ -174,6 +192,9 @@ impl Answerer {
     /// Takes up the first request, if none is served and the rate allows it.
     pub(crate) fn take_up(&mut self, now: Time, rate: &mut Rate, out: &mut Outbox) {
         self.rate_allows_at = None;
+        if !self.writable {
+            return;
+        }
         let Some(Pull { incoming, state, .. }) = self.pulls.front_mut() else { return };
         let PullState::Waiting { block, deadline } = *state else { return };
         match rate.take(now, STAGED_LEDGER_PARTS_COST) {
@@ -264,8 +285,8 @@ impl Answerer {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Time, out: &mut Outbox) {
-        let late = |pull: &Pull| (pull.deadline() <= now).then_some(pull.incoming);
-        let late: Vec<IncomingId> = self.pulls.iter().filter_map(late).collect();
+        let late = self.pulls.iter().filter(|pull| pull.deadline() <= now && self.expires(pull));
+        let late: Vec<IncomingId> = late.map(|pull| pull.incoming).collect();
         for incoming in late {
             if self.knows(incoming) {
                 out.event(Event::RequestCancelled { id: incoming, why: CancelReason::Unanswered });
@@ -274,8 +295,14 @@ impl Answerer {
         }
     }
 
+    /// Whether a request is answered with nothing when its time is over. What waits while the stream takes no more is not.
+    fn expires(&self, pull: &Pull) -> bool {
+        self.writable || !matches!(pull.state, PullState::Waiting { .. })
+    }
+
     pub(crate) fn next_timeout(&self) -> Option<(Time, TimeoutReason)> {
-        let unanswered = self.pulls.iter().map(|pull| (pull.deadline(), TimeoutReason::Unanswered));
+        let expiring = self.pulls.iter().filter(|pull| self.expires(pull));
+        let unanswered = expiring.map(|pull| (pull.deadline(), TimeoutReason::Unanswered));
         unanswered.chain(self.rate_allows_at.map(|at| (at, TimeoutReason::Rate))).min()
     }
 }

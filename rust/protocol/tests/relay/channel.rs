@@ -40,6 +40,8 @@ impl Lone {
             lanes,
             limits: SessionLimits::default(),
             extension_rpcs: Vec::new(),
+            introduce: false,
+            take_offers: false,
             seed: 5,
         };
         let (sent, news) = (VecDeque::new(), Vec::new());

@@ -60,7 +60,16 @@ impl Desk {
 
     pub(crate) fn alone(relay: RelayConfig) -> Desk {
         let own = things::peer(u64::MAX);
-        let config = RouterConfig { own, slots: SlotLimits::default(), initial_peers: Vec::new(), relay, seed: 1 };
+        let config = RouterConfig {
+            own,
+            slots: SlotLimits::default(),
+            initial_peers: Vec::new(),
+            relay,
+            discover_peers: 0,
+            take_offers: false,
+            introduce: false,
+            seed: 1,
+        };
         Desk {
             router: Router::new(config, Time::ZERO),
             pools: Pools::default(),

@@ -148,6 +148,8 @@ impl World {
                     lanes: Lanes::PerRole,
                     limits: SessionLimits::default(),
                     extension_rpcs: services.to_vec(),
+                    introduce: false,
+                    take_offers: false,
                     seed: link as u64 * 2 + node as u64,
                 },
                 now,
@@ -321,6 +323,7 @@ impl World {
             Event::BlockNews { news, used_permit } => {
                 this.router.relay.news(now, id, news, used_permit, &mut this.pools);
             }
+            Event::Introduction(_) => {}
             Event::Request { id: incoming, request } => {
                 let response = match request {
                     IncomingRequest::Extension { name, body, max_answer, .. } => Response::Extension(
@@ -553,6 +556,9 @@ impl Node {
             slots: SlotLimits::default(),
             initial_peers: Vec::new(),
             relay: RelayConfig::default(),
+            discover_peers: 0,
+            take_offers: false,
+            introduce: false,
             seed: number,
         };
         Node {

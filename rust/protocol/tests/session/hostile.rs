@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mina_p2p_protocol::{
-    Event, IncomingId, IncomingRequest, Output, Pools, Processed, Request, RequestId, Response, Session, StreamEnd,
-    Time, Violation,
+    Event, IncomingId, IncomingRequest, IntroductionOrder, Output, Pools, Processed, Request, RequestId, Response,
+    Session, StreamEnd, Time, Violation,
 };
 use mina_p2p_wire::message::{
     BestTipMessage, CommitmentMessage, ExtensionError, ExtensionMessage, RpcMessage, RpcRequest, RpcResponse,
-    SnarkMessage, StreamingRpcMessage, TransactionMessage,
+    SignalingDiscoveryMessage, SignalingExchangeMessage, SnarkMessage, StreamingRpcMessage, TransactionMessage,
 };
 use mina_p2p_wire::{Channel, Role, StreamId};
 use proptest::prelude::*;
 
-use crate::lone::{Message, Peer, config};
+use crate::lone::{Message, Peer, introducing};
 use crate::properties::cases;
 use crate::random::Random;
 use crate::things;
@@ -42,7 +42,7 @@ impl Siege {
         Siege {
             random: Random::new(seed),
             peer,
-            session: Session::new(config(peer), now),
+            session: Session::new(introducing(peer), now),
             pools: Pools::default(),
             now,
             timeout: None,
@@ -68,7 +68,7 @@ impl Siege {
                     Event::Request { id, request } => self.incoming.push((id, request)),
                     Event::RequestCancelled { id, .. } => self.incoming.retain(|(known, _)| *known != id),
                     Event::Response { id, .. } => self.requests.retain(|known| *known != id),
-                    Event::BlockNews { .. } => {}
+                    Event::BlockNews { .. } | Event::Introduction(_) => {}
                 },
                 Output::Transmit(_) | Output::Reset { .. } => {}
                 Output::Timeout { at, .. } => {
@@ -93,7 +93,7 @@ impl Siege {
         assert!(violation.to_string().contains(name));
         *self.broken.entry(name).or_default() += 1;
         assert_eq!(self.session.poll_output(), Output::Idle);
-        let session = Session::new(config(self.peer), self.now);
+        let session = Session::new(introducing(self.peer), self.now);
         *self = Siege {
             session,
             random: self.random.clone(),
@@ -116,7 +116,7 @@ impl Siege {
 
     /// Our own user, who is honest.
     fn user(&mut self) {
-        match self.random.below(8) {
+        match self.random.below(11) {
             0 => {
                 let number = self.random.next();
                 self.pools.tip = Some(things::tip(number, number, self.random.below(3000)));
@@ -156,6 +156,25 @@ impl Siege {
                 if self.timeout.is_some_and(|at| at <= self.now) {
                     self.session.handle_timeout(self.now);
                 }
+            }
+            6 | 7 => {
+                let sealed = Bytes::from(vec![200; self.random.below(300)]);
+                let key = things::key(1);
+                let order = match self.random.below(8) {
+                    0 => IntroductionOrder::AskForDialers,
+                    1 => IntroductionOrder::Introduce { target: key },
+                    2 => IntroductionOrder::AnswerDialer { sealed: Some(sealed) },
+                    3 => IntroductionOrder::Discover,
+                    4 => IntroductionOrder::Accept { sealed },
+                    5 => IntroductionOrder::Reject,
+                    6 => IntroductionOrder::HandOver { offerer: key, sealed },
+                    _ => IntroductionOrder::AnswerOffer { sealed: Some(sealed) },
+                };
+                let _ = self.session.introduction(self.now, order);
+            }
+            8 => {
+                let (channel, writable) = (self.some_stream().channel, !self.random.one_in(3));
+                self.session.set_writable(self.now, channel, writable);
             }
             _ => {
                 if let Some(what) = self.processed.pop() {
@@ -238,7 +257,18 @@ impl Siege {
         }
         let count = random.below(40) as u8;
         let body = Bytes::from(vec![5; random.below(400)]);
-        match random.below(20) {
+        match random.below(26) {
+            20 => SignalingDiscoveryMessage::GetNext.into(),
+            21 => SignalingDiscoveryMessage::Discover.into(),
+            22 => match random.below(4) {
+                0 => SignalingDiscoveryMessage::Discovered { target: things::key(number) }.into(),
+                1 => SignalingDiscoveryMessage::DiscoveredReject.into(),
+                2 => SignalingDiscoveryMessage::DiscoveredAccept(body).into(),
+                _ => SignalingDiscoveryMessage::Answer(Some(body)).into(),
+            },
+            23 => SignalingExchangeMessage::GetNext.into(),
+            24 => SignalingExchangeMessage::OfferToYou { offerer: things::key(number), offer: body }.into(),
+            25 => SignalingExchangeMessage::Answer(Some(body)).into(),
             0 => BestTipMessage::GetNext.into(),
             1 => BestTipMessage::BestTip(things::tip(number, number, random.below(5000)).block).into(),
             2 => TransactionMessage::GetNext { limit: count }.into(),
@@ -326,6 +356,7 @@ fn the_sieges_reach_far() {
         "item_without_promise",
         "permit_of_zero",
         "permit_repeated",
+        "introduction_out_of_turn",
         "unknown_request",
         "request_repeated",
         "second_request",

@@ -9,7 +9,8 @@ use mina_p2p_protocol::{
     Violation, shared_stream,
 };
 use mina_p2p_wire::message::{
-    BestTipMessage, Capabilities, ExtensionMessage, RpcMessage, StreamingRpcMessage, TransactionMessage,
+    BestTipMessage, Capabilities, ExtensionMessage, RpcMessage, SignalingDiscoveryMessage, SignalingExchangeMessage,
+    StreamingRpcMessage, TransactionMessage,
 };
 use mina_p2p_wire::{Channel, Frame, Role, StreamId};
 
@@ -44,7 +45,20 @@ pub(crate) fn config(peer: Peer) -> SessionConfig {
         limits: things::small_limits(),
         extension_rpcs: vec![ExtensionService { name: "echo".to_owned(), version: 1, max_query: 64, cost: 10 }],
         own_capabilities: Capabilities::empty(),
+        introduce: true,
+        take_offers: true,
         seed: 7,
+    }
+}
+
+/// As [`config`], with a peer who speaks channels 1 and 2.
+pub(crate) fn introducing(peer: Peer) -> SessionConfig {
+    let config = config(peer);
+    let capabilities = if peer == Peer::Old { 0 } else { Capabilities::RELAY_SIGNALING.bits() };
+    SessionConfig {
+        capabilities: Capabilities::from_bits(config.capabilities.bits() | capabilities),
+        own_capabilities: Capabilities::RELAY_SIGNALING,
+        ..config
     }
 }
 
@@ -189,6 +203,8 @@ macro_rules! message {
     };
 }
 
+message!(SignalingDiscoveryMessage, SignalingDiscovery);
+message!(SignalingExchangeMessage, SignalingExchange);
 message!(BestTipMessage, BestTip);
 message!(TransactionMessage, Transaction);
 message!(mina_p2p_wire::message::SnarkMessage, Snark);

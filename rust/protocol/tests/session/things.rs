@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mina_p2p_protocol::{SessionLimits, Tip};
 use mina_p2p_wire::message::{SnarkInfo, SnarkJobCommitment, StagedLedgerPart, StagedLedgerPartKind, TransactionInfo};
-use mina_p2p_wire::{CompressedPublicKey, JobId, PeerId, StateHash, TransactionHash};
+use mina_p2p_wire::{CompressedPublicKey, JobId, PeerId, PublicKey, SecretKey, StateHash, TransactionHash};
 
 fn spread<const N: usize>(number: u64) -> [u8; N] {
     let mut bytes = [0; N];
@@ -13,6 +13,11 @@ fn spread<const N: usize>(number: u64) -> [u8; N] {
 
 pub(crate) fn peer(number: u64) -> PeerId {
     PeerId::from_bytes(spread(number))
+}
+
+/// The key of a node.
+pub(crate) fn key(number: u64) -> PublicKey {
+    SecretKey::from_bytes(spread(number)).public_key()
 }
 
 fn account(number: u64) -> CompressedPublicKey {

@@ -184,6 +184,7 @@ impl User {
     pub(crate) fn take(&mut self, peer: usize, event: Event, removed: &BTreeSet<u64>, random: &mut Random) -> Taken {
         let mut taken = Taken::default();
         match event {
+            Event::Introduction(_) => {}
             Event::BestTip { block, .. } => {
                 taken.processed = Some(Processed::BestTip);
                 let number = number_of(&block[32..]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mina_p2p_protocol::{Event, Lanes, Output, Request, RequestId, Response, Session, SessionLimits, StreamEnd, Time};
-use mina_p2p_wire::{Role, StreamId};
+use mina_p2p_wire::{Channel, Role, StreamId};
 
 use crate::lone::{Peer, config};
 use crate::random::Random;
@@ -319,7 +319,8 @@ impl World {
 
     fn command(&mut self) {
         let node = self.random.below(self.users.len());
-        match self.random.below(24) {
+        match self.random.below(26) {
+            24 => self.block(),
             0..4 => {
                 let (number, len) = (self.number(), self.random.below(2000));
                 self.users[node].set_tip(number, len);
@@ -364,6 +365,29 @@ impl World {
             _ => {
                 let key = *self.links.keys().nth(self.random.below(self.links.len())).unwrap();
                 if self.random.one_in(2) { self.connect(key) } else { self.disconnect(key) }
+            }
+        }
+    }
+
+    /// A shared stream has too much to write, or has written it.
+    fn block(&mut self) {
+        let key = *self.links.keys().nth(self.random.below(self.links.len())).unwrap();
+        let (side, writable) = (self.random.below(2), self.random.one_in(2));
+        let channel = Channel::ALL[self.random.below(Channel::ALL.len())];
+        let Some(ends) = &mut self.links.get_mut(&key).unwrap().ends else { return };
+        ends[side].session.set_writable(self.now, channel, writable);
+        self.drain(key, side);
+    }
+
+    /// What all streams have to write is written.
+    fn unblock(&mut self) {
+        for key in self.links.keys().copied().collect::<Vec<_>>() {
+            for side in [0, 1] {
+                for channel in Channel::ALL {
+                    let ends = self.links.get_mut(&key).unwrap().ends.as_mut().unwrap();
+                    ends[side].session.set_writable(self.now, channel, true);
+                    self.drain(key, side);
+                }
             }
         }
     }
@@ -461,6 +485,7 @@ impl World {
         for key in self.links.keys().copied().collect::<Vec<_>>() {
             self.connect(key);
         }
+        self.unblock();
         for number in self.removed.clone() {
             for node in 0..self.users.len() {
                 self.users[node].remove(number);

@@ -1,4 +1,4 @@
-//! Our QUIC transport against bare quinn, both in one run, alternating: ratios of medians.
+//! Our QUIC transport against bare quinn, and our WebRTC transport beside it, all in one run, alternating: ratios of medians.
 //!
 //! Bare quinn here has the same kind of certificates on both sides, checks the handshake's signatures with the same
 //! cryptographic library, and is left at quinn's own settings.
@@ -9,6 +9,7 @@
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod relay;
+mod webrtc;
 
 use std::process::Command;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ const ROUND_TRIP: Duration = Duration::from_millis(50);
 const TRANSFERS: usize = 15;
 const TRANSFER_LEN: usize = 32 << 20;
 const CONNECTIONS: usize = 100;
+/// As many WebRTC connections through one UDP port.
+const WEBRTC_CONNECTIONS: usize = 300;
 
 /// Most that a dial may take, of bare quinn's time.
 const DIAL_TARGET: f64 = 1.5;
@@ -36,19 +39,35 @@ const ROUND_TRIPS_TARGET: f64 = 2.1;
 const THROUGHPUT_TARGET: f64 = 0.6;
 /// Most that one end of an idle connection may take.
 const IDLE_TARGET_KB: f64 = 70.0;
+/// The same of WebRTC, whose dials include signaling by HTTP. The node's own part of an idle connection is in its own figures.
+const WEBRTC_DIAL_TARGET_MS: f64 = 12.0;
+const WEBRTC_TAIL_TARGET_MS: f64 = 300.0;
+const WEBRTC_ROUND_TRIPS_TARGET: f64 = 9.0;
+const WEBRTC_RATE_TARGET: f64 = 80.0;
+const WEBRTC_PING_TARGET_MS: f64 = 20.0;
+const WEBRTC_IDLE_TARGET_KB: f64 = 110.0;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    if let Some(at) = args.iter().position(|arg| arg == "--idle") {
-        println!("{}", idle(&args[at + 1]));
-        return;
+    let argument = |name: &str| args.iter().position(|arg| arg == name).map(|at| args[at + 1].clone());
+    if let Some(signaling) = argument("--dialers") {
+        return runtime().block_on(webrtc::dialers(signaling.parse().unwrap(), WEBRTC_CONNECTIONS));
+    }
+    if let Some(kind) = argument("--idle") {
+        return match kind.as_str() {
+            "webrtc" => println!("{}", runtime().block_on(webrtc::idle(WEBRTC_CONNECTIONS))),
+            _ => println!("{}", idle(&kind)),
+        };
     }
     let runtime = runtime();
     // As a task of its own: the thread that blocks on the runtime is woken more slowly than its workers.
     let (dial_bare, dial_ours) = runtime.block_on(async { tokio::spawn(dials()).await.unwrap() });
     let (trips_bare, trips_ours) = runtime.block_on(async { tokio::spawn(distant_dials()).await.unwrap() });
-    let (bare_rate, our_rate, ping) = runtime.block_on(async { tokio::spawn(transfers()).await.unwrap() });
-    let [idle_bare, idle_ours, idle_streams] = ["bare", "ours", "streams"].map(idle_of_child);
+    let (web_dial, web_tail) = runtime.block_on(async { tokio::spawn(webrtc::dials()).await.unwrap() });
+    let web_trips = runtime.block_on(async { tokio::spawn(webrtc::distant_dials()).await.unwrap() });
+    let Rates { bare: bare_rate, ours: our_rate, ping, web: web_rate, web_ping, cpu_ratio } =
+        runtime.block_on(async { tokio::spawn(transfers()).await.unwrap() });
+    let [idle_bare, idle_ours, idle_streams, idle_web] = ["bare", "ours", "streams", "webrtc"].map(idle_of_child);
     let (dial_ratio, rate_ratio) = (dial_ours / dial_bare, our_rate / bare_rate);
     if args.iter().any(|arg| arg == "--json") {
         println!(
@@ -56,7 +75,10 @@ fn main() {
              \"round_trips_bare\":{trips_bare:.2},\"round_trips\":{trips_ours:.2},\
              \"bare_mib_s\":{bare_rate:.0},\"mib_s\":{our_rate:.0},\"throughput_ratio\":{rate_ratio:.2},\
              \"ping_beside_bulk_ms\":{ping:.2},\
-             \"idle_bare_kb\":{idle_bare:.1},\"idle_kb\":{idle_ours:.1},\"idle_with_streams_kb\":{idle_streams:.1}}}"
+             \"idle_bare_kb\":{idle_bare:.1},\"idle_kb\":{idle_ours:.1},\"idle_with_streams_kb\":{idle_streams:.1},\
+             \"webrtc_dial_ms\":{web_dial:.3},\"webrtc_dial_worst_ms\":{web_tail:.3},\"webrtc_round_trips\":{web_trips:.2},\
+             \"webrtc_mib_s\":{web_rate:.0},\"webrtc_ping_beside_bulk_ms\":{web_ping:.2},\
+             \"webrtc_idle_kb\":{idle_web:.1},\"webrtc_cpu_of_quic\":{cpu_ratio:.2}}}"
         );
         return;
     }
@@ -83,6 +105,38 @@ fn main() {
     println!(
         "  with 8 channel streams                    {idle_streams:7.1} KB            <= {IDLE_TARGET_KB} KB  {}",
         verdict(idle_streams <= IDLE_TARGET_KB)
+    );
+    println!();
+    println!("                                 our QUIC  our WebRTC     ratio  target");
+    println!(
+        "dial to first message          {dial_ours:7.3} ms  {web_dial:7.3} ms  {:8.2}  <= {WEBRTC_DIAL_TARGET_MS} ms  {}",
+        web_dial / dial_ours,
+        verdict(web_dial <= WEBRTC_DIAL_TARGET_MS)
+    );
+    println!(
+        "  the worst of {DIALS}                         {web_tail:7.3} ms            <= {WEBRTC_TAIL_TARGET_MS} ms  {}",
+        verdict(web_tail <= WEBRTC_TAIL_TARGET_MS)
+    );
+    println!(
+        "  round trips, 50 ms each      {trips_ours:7.2}     {web_trips:7.2}     {:8.2}  <= {WEBRTC_ROUND_TRIPS_TARGET}  {}",
+        web_trips / trips_ours,
+        verdict(web_trips <= WEBRTC_ROUND_TRIPS_TARGET)
+    );
+    println!(
+        "32 MiB frame                {our_rate:6.0} MiB/s {web_rate:5.0} MiB/s  {:8.2}  >= {WEBRTC_RATE_TARGET} MiB/s  {}",
+        web_rate / our_rate,
+        verdict(web_rate >= WEBRTC_RATE_TARGET)
+    );
+    println!("  processor time for it                                {cpu_ratio:8.2}");
+    println!(
+        "ping beside that frame         {ping:7.2} ms  {web_ping:7.2} ms  {:8.2}  <= {WEBRTC_PING_TARGET_MS} ms  {}",
+        web_ping / ping,
+        verdict(web_ping <= WEBRTC_PING_TARGET_MS)
+    );
+    println!(
+        "idle connection with streams   {idle_streams:7.1} KB  {idle_web:7.1} KB  {:8.2}  <= {WEBRTC_IDLE_TARGET_KB} KB  {}",
+        idle_web / idle_streams,
+        verdict(idle_web <= WEBRTC_IDLE_TARGET_KB)
     );
 }
 
@@ -250,26 +304,60 @@ async fn distant_dials() -> (f64, f64) {
     (median(bare_trips), median(our_trips))
 }
 
-/// MiB/s of 32 MiB over a connection that is warm: bare, ours; and the median milliseconds of an echo on a small channel
-/// meanwhile.
-async fn transfers() -> (f64, f64, f64) {
+/// What moving 32 MiB over connections that are warm gives.
+struct Rates {
+    /// MiB/s.
+    bare: f64,
+    ours: f64,
+    web: f64,
+    /// Milliseconds of an echo on a small channel meanwhile.
+    ping: f64,
+    web_ping: f64,
+    /// Processor time of WebRTC, both ends, of QUIC's.
+    cpu_ratio: f64,
+}
+
+async fn transfers() -> Rates {
     let (bare, ours) = (Bare::new(), Ours::new());
     let payload = pattern(TRANSFER_LEN);
-    let (bare_ends, our_ends) = (bare.connect().await, ours.connect().await);
-    let (mut bare_rates, mut our_rates, mut pings) = (Vec::new(), Vec::new(), Vec::new());
+    let (bare_ends, our_ends, mut web) = (bare.connect().await, ours.connect().await, webrtc::Warm::new().await);
+    let (mut bare_rates, mut our_rates, mut web_rates) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut our_cpu, mut web_cpu) = (0.0, 0.0);
     for round in 0..TRANSFERS + 2 {
         let bare_time = bare_transfer(&bare_ends, &payload).await;
+        let start = processor_ticks();
         let our_time = our_transfer(&our_ends, &payload).await;
+        let middle = processor_ticks();
+        let web_time = web.transfer(&payload).await;
         if round >= 2 {
+            our_cpu += middle - start;
+            web_cpu += processor_ticks() - middle;
             let rate = |time: Duration| TRANSFER_LEN as f64 / f64::from(1 << 20) / time.as_secs_f64();
             bare_rates.push(rate(bare_time));
             our_rates.push(rate(our_time));
+            web_rates.push(rate(web_time));
         }
     }
+    let (mut pings, mut web_pings) = (Vec::new(), Vec::new());
     for _ in 0..5 {
         ping_beside_transfer(&our_ends, &payload, &mut pings).await;
+        web.ping_beside_transfer(&payload, &mut web_pings).await;
     }
-    (median(bare_rates), median(our_rates), median(pings))
+    Rates {
+        bare: median(bare_rates),
+        ours: median(our_rates),
+        web: median(web_rates),
+        ping: median(pings),
+        web_ping: median(web_pings),
+        cpu_ratio: web_cpu / our_cpu,
+    }
+}
+
+/// Processor time of this process in the system's ticks, user's and system's: fields 14 and 15 of proc_pid_stat(5).
+fn processor_ticks() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields = stat.rsplit(')').next().unwrap().split_whitespace();
+    fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap()).sum()
 }
 
 /// Bytes are received and dropped: as little as a receiver can do.
@@ -350,7 +438,7 @@ fn idle_of_child(kind: &str) -> f64 {
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
-/// KB that one end of one of 100 idle connections takes, both ends being in this process.
+/// KB that one end of an idle connection takes, both ends being in this process.
 fn idle(kind: &str) -> f64 {
     let runtime = runtime();
     runtime.block_on(async {

@@ -1,6 +1,7 @@
 //! A path with a delay: forwards datagrams between one client and one server, each after half a round trip.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,5 +43,52 @@ fn forward(
             // A client that is gone does not matter.
             drop(to.send_to(&datagram, target()));
         }
+    });
+}
+
+/// Starts a relay to a TCP server and gives the address that stands for it. What goes to the server, the opening of the
+/// connection included, is held back for a whole round trip, and what comes from it is not: to the client it is the same. It
+/// runs until the process ends.
+pub(crate) fn start_tcp(server: SocketAddr, round_trip: Duration) -> SocketAddr {
+    let front = TcpListener::bind(super::loopback()).unwrap();
+    let address = front.local_addr().unwrap();
+    thread::spawn(move || {
+        while let Ok((client, _)) = front.accept() {
+            // The client's system has its handshake at once, here; over the path it would take a round trip.
+            let opened = Instant::now() + round_trip;
+            thread::spawn(move || relay_tcp(&client, server, opened, round_trip));
+        }
+    });
+    address
+}
+
+fn relay_tcp(client: &TcpStream, server: SocketAddr, opened: Instant, round_trip: Duration) {
+    let server = TcpStream::connect(server).unwrap();
+    let (queue, due) = mpsc::channel::<(Instant, Vec<u8>)>();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = client;
+            let mut buffer = [0; 65_536];
+            while let Ok(len @ 1..) = client.read(&mut buffer) {
+                let due = Instant::now().max(opened) + round_trip;
+                if queue.send((due, buffer[..len].to_vec())).is_err() {
+                    break;
+                }
+            }
+            drop(queue);
+        });
+        scope.spawn(|| {
+            let mut server = &server;
+            for (at, bytes) in due {
+                thread::sleep(at.saturating_duration_since(Instant::now()));
+                if server.write_all(&bytes).is_err() {
+                    break;
+                }
+            }
+            drop(server.shutdown(Shutdown::Write));
+        });
+        let (mut client, mut server) = (client, &server);
+        drop(std::io::copy(&mut server, &mut client));
+        drop(client.shutdown(Shutdown::Both));
     });
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use mina_p2p_wire::Channel;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::pipe;
@@ -12,7 +13,7 @@ use crate::connection::Link;
 use crate::limits::MAX_PEER_STREAMS;
 use crate::stream::{HalfError, RecvHalf, SendHalf};
 use crate::transport::BoxFuture;
-use crate::{CloseReason, TransportStats};
+use crate::{CloseReason, TransportKind, TransportStats};
 
 /// Which end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +106,11 @@ impl MemoryLink {
 }
 
 impl Link for MemoryLink {
-    fn open(&self) -> BoxFuture<'_, Result<Halves, HalfError>> {
+    fn transport(&self) -> TransportKind {
+        TransportKind::Memory
+    }
+
+    fn open(&self, _channel: Option<Channel>) -> BoxFuture<'_, Result<Halves, HalfError>> {
         Box::pin(self.ending.unless_ended(async {
             let (send, their_recv) = pipe::pipe(self.ending.clone(), self.other());
             let (their_send, recv) = pipe::pipe(self.other(), self.ending.clone());

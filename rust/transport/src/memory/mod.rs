@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::connection::Shared;
 use crate::hello;
 use crate::transport::BoxFuture;
-use crate::{CloseReason, ConnectError, Connection, Incoming, Limits, ListenError, Listener, Transport};
+use crate::{CloseReason, ConnectError, Connection, Incoming, Limits, ListenError, Listener, Transport, TransportKind};
 
 /// The first port given for port 0.
 const FIRST_PORT: u16 = 49_152;
@@ -120,6 +120,10 @@ impl Endpoint {
 }
 
 impl Transport for Endpoint {
+    fn kind(&self) -> TransportKind {
+        TransportKind::Memory
+    }
+
     /// Dials an [`Address::Quic`] with an IP address.
     fn connect<'a>(
         &'a self,

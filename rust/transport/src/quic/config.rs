@@ -3,12 +3,19 @@
 use std::sync::Arc;
 
 use quinn::congestion::CubicConfig;
-use quinn::{IdleTimeout, TransportConfig, VarInt};
+use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 
 use crate::Limits;
 use crate::limits::{
     INITIAL_CONGESTION_WINDOW, MAX_PEER_STREAMS, PENDING_RECEIVE_WINDOW, SEND_WINDOW, STREAM_RECEIVE_WINDOW,
 };
+
+pub(super) fn endpoint() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    // A packet without the QUIC bit would be taken for WebRTC's (see udp::DatagramKind).
+    config.grease_quic_bit(false);
+    config
+}
 
 pub(super) fn transport(limits: &Limits) -> TransportConfig {
     let mut congestion = CubicConfig::default();

@@ -1,14 +1,13 @@
 //! The QUIC transport of a node: its sockets, dialing and listening.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use mina_p2p_wire::message::Hello;
 use mina_p2p_wire::{Address, ChainId, Host, PeerId, SecretKey};
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
-use quinn::{ConnectionError, EndpointConfig, TransportConfig};
-use socket2::{Domain, Protocol, Socket, Type};
+use quinn::{ConnectionError, TransportConfig};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -21,14 +20,13 @@ use crate::connection::Shared;
 use crate::hello;
 use crate::limits::{MAX_RESOLVED_ADDRESSES, SHUTDOWN_TIMEOUT};
 use crate::transport::BoxFuture;
-use crate::{CloseReason, ConnectError, Connection, Limits, ListenError, Listener, Transport};
+use crate::udp::Port;
+use crate::{
+    CloseReason, ConnectError, ConnectStep, Connection, Limits, ListenError, Listener, Transport, TransportKind,
+};
 
 /// quinn wants a server name; certificates have none that counts, and it is not sent.
 const SERVER_NAME: &str = "mina-p2p";
-
-/// What a socket may hold before we read it: about 1,400 full datagrams, a first flight (64 KiB) of 30 peers at once. The
-/// system may give less.
-const SOCKET_BUFFER: usize = 2 << 20;
 
 /// Packets of handshakes that nobody has looked at yet. They are looked at as they come, so few are needed.
 const MAX_UNSEEN_HANDSHAKES: usize = 1024;
@@ -109,7 +107,40 @@ impl Endpoint {
         self.inner.admission.pending()
     }
 
-    async fn dial(&self, address: &Address, our_hello: &Hello) -> Result<Arc<dyn Connection>, ConnectError> {
+    /// Listens on a port that WebRTC may share, and dials from it. While it does, it reads the port; WebRTC's datagrams go to
+    /// the port's sink.
+    ///
+    /// # Errors
+    /// When the transport is shut down, or the port has another reader.
+    pub fn listen_on(&self, port: Arc<Port>) -> Result<Box<dyn Listener>, ListenError> {
+        let inner = &self.inner;
+        let mut sockets = inner.sockets();
+        if inner.shutdown.get().is_some() {
+            return Err(ListenError::ShutDown);
+        }
+        let address = port.local_addr();
+        let bound =
+            Bound::to(port, Some(inner.server.clone())).map_err(|cause| ListenError::Socket { address, cause })?;
+        let endpoint = bound.endpoint.clone();
+        // Sockets that listen come first, so that dials prefer them.
+        sockets.insert(0, bound);
+        drop(sockets);
+        let (to_listener, arrivals) = mpsc::channel(inner.limits.max_pending_handshakes.max(1));
+        tokio::spawn(listener::run(inner.clone(), endpoint, to_listener));
+        Ok(Box::new(QuicListener { address, arrivals: tokio::sync::Mutex::new(arrivals) }))
+    }
+
+    /// As [`Transport::connect`], and tells how far it has come: [`ConnectStep::Resolved`], then for each address that is tried
+    /// [`ConnectStep::Encrypted`] when its handshake is complete, then [`ConnectStep::Authenticated`].
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect_observed(
+        &self,
+        address: &Address,
+        our_hello: &Hello,
+        observe: &(dyn Fn(ConnectStep) + Sync),
+    ) -> Result<Arc<dyn Connection>, ConnectError> {
         let Address::Quic { peer_id, host, port } = address else {
             return Err(ConnectError::UnsupportedAddress(address.to_string()));
         };
@@ -118,9 +149,14 @@ impl Endpoint {
             return Err(ConnectError::Refused(CloseReason::SelfConnection));
         }
         let mut last = None;
-        for remote in inner.resolve(host, *port).await? {
-            let error = match inner.attempt(remote, *peer_id, our_hello).await {
-                Ok(connection) => return Ok(connection),
+        let addresses = inner.resolve(host, *port).await?;
+        observe(ConnectStep::Resolved(addresses.clone()));
+        for remote in addresses {
+            let error = match inner.attempt(remote, *peer_id, our_hello, observe).await {
+                Ok(connection) => {
+                    observe(ConnectStep::Authenticated);
+                    return Ok(connection);
+                }
                 Err(error) => error,
             };
             tracing::debug!(peer = %peer_id, address = %remote, reason = %error, "dial failed");
@@ -141,31 +177,26 @@ impl Endpoint {
 }
 
 impl Transport for Endpoint {
+    fn kind(&self) -> TransportKind {
+        TransportKind::Quic
+    }
+
     /// Dials an [`Address::Quic`]. A domain name's first [`MAX_RESOLVED_ADDRESSES`] addresses are tried in order.
     fn connect<'a>(
         &'a self,
         address: &'a Address,
         our_hello: &'a Hello,
     ) -> BoxFuture<'a, Result<Arc<dyn Connection>, ConnectError>> {
-        Box::pin(self.dial(address, our_hello))
+        Box::pin(self.connect_observed(address, our_hello, &|_| ()))
     }
 
     /// An IPv6 socket takes IPv6 alone, so that both families can have the same port.
     fn listen(&self, address: SocketAddr) -> Result<Box<dyn Listener>, ListenError> {
-        let inner = &self.inner;
-        let failed = |cause| ListenError::Socket { address, cause };
-        let mut sockets = inner.sockets();
-        if inner.shutdown.get().is_some() {
+        // Before a socket is bound for nothing.
+        if self.inner.shutdown.get().is_some() {
             return Err(ListenError::ShutDown);
         }
-        let bound = bind(address, Some(inner.server.clone())).map_err(failed)?;
-        let (endpoint, address) = (bound.endpoint.clone(), bound.address);
-        // Sockets that listen come first, so that dials prefer them.
-        sockets.insert(0, bound);
-        drop(sockets);
-        let (to_listener, arrivals) = mpsc::channel(inner.limits.max_pending_handshakes.max(1));
-        tokio::spawn(listener::run(inner.clone(), endpoint, to_listener));
-        Ok(Box::new(QuicListener { address, arrivals: tokio::sync::Mutex::new(arrivals) }))
+        self.listen_on(Port::bind(address).map_err(|cause| ListenError::Socket { address, cause })?)
     }
 
     fn shutdown(&self, reason: CloseReason) -> BoxFuture<'_, ()> {
@@ -222,6 +253,7 @@ impl Inner {
         remote: SocketAddr,
         expected: PeerId,
         our_hello: &Hello,
+        observe: &(dyn Fn(ConnectStep) + Sync),
     ) -> Result<Arc<dyn Connection>, ConnectError> {
         let limit = self.limits.authentication_timeout;
         let deadline = Instant::now() + limit;
@@ -235,6 +267,7 @@ impl Inner {
             .map_err(|_| ConnectError::TimedOut(limit))?
             .map_err(|error| handshake_failure(&error, &findings, limit))?;
         let peer = proved_peer(&findings)?;
+        observe(ConnectStep::Encrypted);
         let link = QuicLink { connection, shutdown: self.shutdown.clone() };
         let shared = Shared::new(peer, self.limits.clone(), Box::new(link));
         hello::dial(shared, self.ours, expected, our_hello, deadline).await
@@ -253,7 +286,8 @@ impl Inner {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let bound = bind(SocketAddr::new(any, 0), None)
+        let bound = Port::bind(SocketAddr::new(any, 0))
+            .and_then(|port| Bound::to(port, None))
             .map_err(|error| ConnectError::Socket { address: remote, cause: error.to_string() })?;
         let endpoint = bound.endpoint.clone();
         sockets.push(bound);
@@ -271,21 +305,14 @@ fn reaches(local: SocketAddr, remote: SocketAddr) -> bool {
         && (local.ip().is_unspecified() || local.ip().is_loopback() == remote.ip().is_loopback())
 }
 
-fn bind(address: SocketAddr, server: Option<quinn::ServerConfig>) -> io::Result<Bound> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+impl Bound {
+    fn to(port: Arc<Port>, server: Option<quinn::ServerConfig>) -> io::Result<Self> {
+        let address = port.local_addr();
+        let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
+        let socket = port.quic_socket()?;
+        let endpoint = quinn::Endpoint::new_with_abstract_socket(config::endpoint(), server, socket, runtime)?;
+        Ok(Self { endpoint, address })
     }
-    // Best effort: the system's own limits may be lower.
-    for set in [Socket::set_recv_buffer_size, Socket::set_send_buffer_size] {
-        drop(set(&socket, SOCKET_BUFFER));
-    }
-    socket.bind(&address.into())?;
-    let socket = UdpSocket::from(socket);
-    let address = socket.local_addr()?;
-    let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
-    let endpoint = quinn::Endpoint::new(EndpointConfig::default(), server, socket, runtime)?;
-    Ok(Bound { endpoint, address })
 }
 
 /// Who the peer of a complete handshake is.

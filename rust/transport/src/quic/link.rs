@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use mina_p2p_wire::Channel;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 
 use crate::connection::Link;
 use crate::stream::{HalfError, RecvHalf, SendHalf};
 use crate::transport::BoxFuture;
-use crate::{CloseReason, TransportStats};
+use crate::{CloseReason, TransportKind, TransportStats};
 
 /// One QUIC connection.
 pub(super) struct QuicLink {
@@ -32,7 +33,11 @@ impl QuicLink {
 }
 
 impl Link for QuicLink {
-    fn open(&self) -> BoxFuture<'_, Result<(SendHalf, RecvHalf), HalfError>> {
+    fn transport(&self) -> TransportKind {
+        TransportKind::Quic
+    }
+
+    fn open(&self, _channel: Option<Channel>) -> BoxFuture<'_, Result<(SendHalf, RecvHalf), HalfError>> {
         Box::pin(async {
             let (send, recv) = self.connection.open_bi().await.map_err(|e| self.error(e))?;
             Ok((SendHalf::Quic(send), RecvHalf::Quic(recv)))

@@ -3,7 +3,7 @@
 //! Each side shows a self-signed ed25519 certificate, and the node's identity is its key. The application protocol is
 //! [`ALPN`].
 
-mod admission;
+use crate::admission;
 mod certificate;
 mod config;
 mod endpoint;

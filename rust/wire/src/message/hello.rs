@@ -43,6 +43,8 @@ impl Capabilities {
     pub const EXTENSION_RPC: Self = Self(1 << 1);
     /// Sends and takes compact blocks, and answers what is asked about them. Needs [`Self::EXTENSION_RPC`].
     pub const COMPACT_BLOCKS: Self = Self(1 << 2);
+    /// Takes part in signaling through relays (channels 1 and 2), over whatever transport.
+    pub const RELAY_SIGNALING: Self = Self(1 << 3);
 
     /// None.
     #[must_use]

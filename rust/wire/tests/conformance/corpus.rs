@@ -15,7 +15,7 @@ use mina_p2p_wire::{
 use serde_json::{Value, json};
 
 use super::common::{AnyMessage, hex, unhex};
-use super::{compact, outcome};
+use super::{compact, outcome, signaling};
 
 /// Every file's name and content.
 pub(crate) fn files() -> Vec<(&'static str, Value)> {
@@ -27,6 +27,7 @@ pub(crate) fn files() -> Vec<(&'static str, Value)> {
         ("messages.json", messages()),
         ("odd_bodies.json", odd_bodies()),
         ("block_rpcs.json", compact::block_rpcs()),
+        ("signaling.json", signaling::vectors()),
     ]
 }
 

@@ -8,13 +8,13 @@ use tokio::sync::Notify;
 
 use crate::Limits;
 
-/// Pending handshakes of one endpoint.
+/// Pending handshakes of one endpoint (WebRTC: dialers that were answered and have not proved who they are).
 ///
 /// An address that was not proved may be anyone's invention, so it must not take places from those who proved theirs:
 /// above [`Limits::retry_threshold`] and above the limits of an address and of a subnet it is asked for proof (Retry),
 /// and where an address or a subnet is full, one that was not proved yields to one that is.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(crate) struct Admission {
     limits: Arc<Limits>,
     state: Mutex<State>,
 }
@@ -39,7 +39,7 @@ struct Held {
 
 /// What to do with a new handshake.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Admit(Place),
     /// Ask for proof of the address.
     Retry,
@@ -49,7 +49,7 @@ pub(super) enum Verdict {
 
 /// A pending handshake's place; free again when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     admission: Arc<Admission>,
     subnet: IpAddr,
     number: u64,
@@ -57,17 +57,17 @@ pub(super) struct Place {
 }
 
 impl Admission {
-    pub(super) fn new(limits: Arc<Limits>) -> Arc<Self> {
+    pub(crate) fn new(limits: Arc<Limits>) -> Arc<Self> {
         Arc::new(Self { limits, state: Mutex::default() })
     }
 
     /// Judges a handshake from `address`, which is `proved` when it answered a Retry.
-    pub(super) fn judge(self: &Arc<Self>, address: IpAddr, proved: bool) -> Verdict {
+    pub(crate) fn judge(self: &Arc<Self>, address: IpAddr, proved: bool) -> Verdict {
         let limits = &self.limits;
         let exempt = limits.exempt_loopback && address.to_canonical().is_loopback();
         let (address, subnet) = (subscriber(address), subnet(address));
         let mut state = self.state();
-        let State { total, places, next } = &mut *state;
+        let State { total, places, .. } = &mut *state;
         if *total >= limits.max_pending_handshakes {
             return Verdict::Refuse;
         }
@@ -91,12 +91,30 @@ impl Admission {
             unproved.evicted.notify_one();
             *total -= 1;
         }
-        let number = *next;
-        *next += 1;
-        *total += 1;
+        Verdict::Admit(self.hold(&mut state, address, subnet, proved))
+    }
+
+    #[cfg(feature = "webrtc")]
+    /// Judges one that comes by a relay, from wherever. All of these have half of the places: relays must not keep out who comes
+    /// by itself.
+    pub(crate) fn judge_unplaced(self: &Arc<Self>) -> Verdict {
+        let nowhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let mut state = self.state();
+        let max = self.limits.max_pending_handshakes;
+        let by_relays = state.places.get(&nowhere).map_or(0, Vec::len);
+        if state.total >= max || by_relays >= max / 2 {
+            return Verdict::Refuse;
+        }
+        Verdict::Admit(self.hold(&mut state, nowhere, nowhere, true))
+    }
+
+    fn hold(self: &Arc<Self>, state: &mut State, address: IpAddr, subnet: IpAddr, proved: bool) -> Place {
+        let number = state.next;
+        state.next += 1;
+        state.total += 1;
         let evicted = Arc::new(Notify::new());
-        places.entry(subnet).or_default().push(Held { number, address, proved, evicted: evicted.clone() });
-        Verdict::Admit(Place { admission: self.clone(), subnet, number, evicted })
+        state.places.entry(subnet).or_default().push(Held { number, address, proved, evicted: evicted.clone() });
+        Place { admission: self.clone(), subnet, number, evicted }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -104,14 +122,14 @@ impl Admission {
     }
 
     /// Pending handshakes now.
-    pub(super) fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.state().total
     }
 }
 
 impl Place {
     /// The handshake was completed, which proves the address.
-    pub(super) fn proved(&self) {
+    pub(crate) fn proved(&self) {
         let mut state = self.admission.state();
         let held = state.places.get_mut(&self.subnet);
         if let Some(held) = held.and_then(|held| held.iter_mut().find(|held| held.number == self.number)) {
@@ -120,7 +138,7 @@ impl Place {
     }
 
     /// Resolves when the place was given to one whose address is proved.
-    pub(super) async fn evicted(&self) {
+    pub(crate) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 }
@@ -212,6 +230,17 @@ mod tests {
         assert!(matches!(admission.judge(address(99), true), Verdict::Refuse));
         drop(places);
         admit(admission.judge(address(99), true));
+    }
+
+    #[cfg(feature = "webrtc")]
+    #[test]
+    fn relays_fill_half_of_the_places() {
+        let admission = admission(Limits { max_pending_handshakes: 8, ..Limits::default() });
+        let places: Vec<_> = (0..4).map(|_| admit(admission.judge_unplaced())).collect();
+        assert!(matches!(admission.judge_unplaced(), Verdict::Refuse));
+        admit(admission.judge(address(1), true));
+        drop(places);
+        admit(admission.judge_unplaced());
     }
 
     #[test]
