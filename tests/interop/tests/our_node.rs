@@ -1,6 +1,7 @@
 //! A node of ours and the imitation of the existing one, over WebRTC.
 
 use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use mina_p2p_interop::old_peer::{self, AuthBehaviour, Config, Message, OldPeer};
 use mina_p2p_wire::message::{
     BestTipMessage, CompressedPublicKey, JobId, PoolMessage, SignalingDiscoveryMessage, TransactionHash,
 };
+use mina_p2p_wire::signaling::Offer;
 
 /// Fails a test that hangs; nothing is measured by it.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -365,6 +367,24 @@ async fn we_introduce_two_of_them() {
     dialer.message(relay.id(), "answer", answer).await;
 }
 
+/// The existing node takes one offer of each link; see also `all_who_know_one_relay_meet` of the protocol's tests.
+#[tokio::test]
+async fn one_link_brings_us_one_offer_after_another() {
+    let mut relay = Ours::start(1);
+    let mut target = Ours::start(2);
+    target.node.dial(&relay.node.listen_addresses()[0]).unwrap();
+    relay.until("connection", |event| matches!(event, Event::PeerConnected { .. }).then_some(()));
+    for seed in 3..7 {
+        let mut dialer = start(Config { discovery: true, ..quick(seed) });
+        connect(&mut relay, &mut dialer, true).await;
+        dialer.ready(target.id()).await;
+        assert_eq!(target.connected_to(dialer.peer_id()), Direction::Accepted);
+        // The next one is not to be introduced to it.
+        relay.node.disconnect(dialer.peer_id()).unwrap();
+        dialer.disconnected(relay.id()).await;
+    }
+}
+
 #[tokio::test]
 async fn through_one_of_them_we_dial_another() {
     let mut relay = start(quick(1));
@@ -438,6 +458,8 @@ async fn what_would_bring_the_existing_node_down_only_ends_the_connection() {
     let framed = |body: &[u8]| [&(body.len() as u32).to_be_bytes()[..], body].concat();
     let cases: Vec<(Channel, Vec<Vec<u8>>)> = vec![
         (Channel::BestTip, vec![[&framed(&[9])[..], &[0, 0]].concat(), vec![0]]),
+        // A message without a byte, which travels as one byte that says so.
+        (Channel::BestTip, vec![vec![]]),
         (Channel::BestTip, vec![vec![0, 0, 0, 0]]),
         (Channel::BestTip, vec![vec![0xff, 0xff, 0xff, 0xff, 1]]),
         (Channel::SignalingDiscovery, vec![framed(&offer(u64::MAX / 2))]),
@@ -455,6 +477,7 @@ async fn what_would_bring_the_existing_node_down_only_ends_the_connection() {
         connect(&mut ours, &mut bad, true).await;
         bad.send_raw(ours.id(), channel, messages.iter().cloned().map(Bytes::from).collect());
         let reason = ours.disconnected_from(bad.peer_id());
+        assert!(reason.contains("empty_message") == messages.iter().any(Vec::is_empty), "{reason}");
         eprintln!("{channel} {:?}: {reason}", messages.first().map(|message| &message[..message.len().min(20)]));
         bad.disconnected(ours.id()).await;
     }
@@ -477,6 +500,65 @@ async fn offers_for_others_are_refused_as_the_existing_node_refuses_them() {
     let mut stranger = start(quick(3));
     stranger.dial(other_chain.peer_id(), ours.http());
     assert_eq!(stranger.wait("rejection", rejected).await, Rejection::TargetPeerIdNotMe);
+}
+
+/// The key of a seed is that of a peer that is connected: nothing proves it yet, and nothing is done to that peer.
+#[tokio::test]
+async fn an_offer_in_the_name_of_a_peer_that_lives_is_refused_and_changes_nothing() {
+    use mina_p2p_interop::old_peer::signal::{Rejection, Response};
+    let (mut ours, old) = pair(true, quick(2)).await;
+    old.set_tip(StateHash([3; 32]), block(0, 500));
+    assert_eq!(ours.tip(), block(0, 500));
+    let mut other = start(quick(2));
+    other.dial(ours.id(), ours.http());
+    let rejected = |event: &old_peer::Event| match event {
+        old_peer::Event::Rejected { ours: true, response: Response::Rejected(rejection), .. } => Some(*rejection),
+        _ => None,
+    };
+    assert_eq!(other.wait("rejection", rejected).await, Rejection::AlreadyConnected);
+    old.set_tip(StateHash([4; 32]), block(1, 500));
+    assert_eq!(ours.tip(), block(1, 500));
+}
+
+/// Posts a body and reads the response, head and all.
+async fn post(to: SocketAddr, body: String) -> String {
+    let post = move || {
+        let mut stream = std::net::TcpStream::connect(to)?;
+        let head = format!("POST /mina/webrtc/signal HTTP/1.1\r\nhost: {to}\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all((head + &body).as_bytes())?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response).map(|_| response)
+    };
+    tokio::task::spawn_blocking(post).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn whom_an_offer_names_as_its_host_hears_nothing_of_it() {
+    let somebody = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    somebody.set_nonblocking(true).unwrap();
+    let ours = Ours::with(1, |builder| builder.discover_peers(10));
+    let connection = webrtc::api::APIBuilder::new().build().new_peer_connection(Default::default()).await.unwrap();
+    connection.create_data_channel("", None).await.unwrap();
+    let key = SecretKey::from_bytes([9; 32]);
+    let offer = Offer {
+        sdp: connection.create_offer(None).await.unwrap().sdp,
+        chain_id: CHAIN,
+        identity_pub_key: key.public_key(),
+        target_peer_id: ours.id(),
+        host: Host::Ipv4(Ipv4Addr::LOCALHOST),
+        listen_port: Some(somebody.local_addr().unwrap().port()),
+    };
+    let response = post(ours.http(), offer.to_json()).await;
+    assert!(response.starts_with("HTTP/1.1 200 ") && response.contains("\"Accepted\""), "{response}");
+    // Its place is given up after 15 s; the existing node would dial that host then, and sooner if it has few peers.
+    let ended = || ours.node.webrtc_figures().unwrap().pending == 0;
+    let deadline = Instant::now() + WATCHDOG;
+    while !ended() {
+        assert!(Instant::now() < deadline, "the attempt does not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(somebody.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    connection.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -487,6 +487,7 @@ async fn channels(puller_end: &Arc<dyn Connection>, server_end: &Arc<dyn Connect
 /// Memory of this process that is its own, in KB.
 fn resident_kb() -> f64 {
     let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
-    let line = rollup.lines().find(|line| line.starts_with("Private_Dirty:")).unwrap();
+    // Not the dirty pages: those of a program that was just built count too, until the system has written them to disk.
+    let line = rollup.lines().find(|line| line.starts_with("Anonymous:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

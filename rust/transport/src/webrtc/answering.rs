@@ -105,7 +105,8 @@ impl Inner {
 
     /// Waits for the proof of whoever was answered.
     async fn arrive(self: Arc<Self>, mut connecting: Connecting, peer: PeerId, place: Place) {
-        let proved = (&mut connecting.proved).await.unwrap_or(Err(ConnectError::ShutDown));
+        let proof = async { (&mut connecting.proved).await.unwrap_or(Err(ConnectError::ShutDown)) };
+        let proved = self.until_shutdown(proof).await;
         let shared = proved.and_then(|remote| {
             place.proved();
             self.share(connecting, peer, remote)

@@ -34,6 +34,9 @@ const DATAGRAMS_PER_TURN: usize = 24;
 /// How long an end is told to the peer.
 const PARTING_TIME: Duration = Duration::from_millis(200);
 
+/// How late str0m may be told the time while datagrams come.
+const CLOCK_LAG: Duration = Duration::from_millis(20);
+
 /// Messages that are handed to SCTP before its packets are taken.
 const MESSAGES_PER_TURN: usize = 16;
 
@@ -125,6 +128,8 @@ pub(super) struct Driver {
     /// Nothing of the channels is sent before: the existing node would lose it.
     speak_at: Option<Instant>,
     heard: Instant,
+    /// When str0m was told the time.
+    told: Instant,
     remote: Option<SocketAddr>,
     checks: Vec<([u8; 12], SocketAddr, Instant)>,
     pace: Pace,
@@ -184,6 +189,7 @@ impl Driver {
             proof_sent: false,
             speak_at: None,
             heard: Instant::now(),
+            told: Instant::now(),
             remote: None,
             checks: Vec::new(),
             pace: Pace::new(Instant::now()),
@@ -216,7 +222,7 @@ impl Driver {
         let queues = self.queues.clone();
         loop {
             let until = self.turn().await?;
-            if until <= Instant::now() {
+            if Instant::now() >= until.max(self.told + CLOCK_LAG) {
                 // However much comes: what is not passed on to str0m does not tell it the time.
                 self.timeout().map_err(|error| lost(&error))?;
             }
@@ -243,7 +249,8 @@ impl Driver {
     }
 
     fn timeout(&mut self) -> Result<(), RtcError> {
-        self.rtc.handle_input(Input::Timeout(Instant::now().into_std()))
+        self.told = Instant::now();
+        self.rtc.handle_input(Input::Timeout(self.told.into_std()))
     }
 
     /// Tells the peer that it is over, and why where it understands that.
@@ -374,6 +381,7 @@ impl Driver {
         if stun && !self.rtc.accepts(&input) {
             return;
         }
+        self.told = now;
         // Garbage in DTLS is not an end: anybody may send it from the peer's address.
         if let Err(error) = self.rtc.handle_input(input) {
             tracing::debug!(%from, %error, "datagram not understood");
@@ -571,6 +579,7 @@ impl Driver {
                 let Identities { own, peer, auth, proof, .. } = &self.identities;
                 auth.check(own, peer, proof, data)
                     .map_err(|error: AuthError| Ended::Refused(CloseReason::AuthenticationFailed(error.to_string())))?;
+                self.guard.proved();
                 let Some(remote) = self.remote else {
                     return Err(Ended::ByPeer(CloseReason::Lost("no path was chosen".to_owned())));
                 };

@@ -220,11 +220,14 @@ impl Endpoint {
         // A relay introduces whom it chooses; see `offer_through_relay`.
         let Some(host) = signaling.host() else { return Err(unsupported()) };
         let peer = PublicKey::from_bytes(peer_id.to_bytes()).map_err(|_| unsupported())?;
-        let offered = inner.offer(our_hello, is_local(host)).await?;
-        let offer = inner.describe(&offered, peer);
-        let posted = http::post_offer(signaling, &offer, &inner.roots, SIGNALING_TIMEOUT, observe).await;
-        let response = posted.map_err(|failure| signaling_failure(&failure))?.response;
-        inner.follow(offered, peer, response, observe).await
+        let dial = async {
+            let offered = inner.offer(our_hello, is_local(host)).await?;
+            let offer = inner.describe(&offered, peer);
+            let posted = http::post_offer(signaling, &offer, &inner.roots, SIGNALING_TIMEOUT, observe).await;
+            let response = posted.map_err(|failure| signaling_failure(&failure))?.response;
+            inner.follow(offered, peer, response, observe).await
+        };
+        inner.until_shutdown(dial).await
     }
 
     /// Makes an offer that a relay is to hand to `target`, sealed for it. Where the relay is on this machine, the target may
@@ -282,11 +285,25 @@ impl RelayedOffer {
         let none = || ConnectError::Signaling("the relay has no answer".to_owned());
         let response = SignalingResponse::open(&inner.key, &target, &sealed.ok_or_else(none)?)
             .map_err(|error| ConnectError::Signaling(error.to_string()))?;
-        inner.follow(offered, target, response, &|_| ()).await
+        inner.until_shutdown(inner.follow(offered, target, response, &|_| ())).await
     }
 }
 
 impl Inner {
+    /// Does `work`, and gives it up when the transport is shut down.
+    pub(super) async fn until_shutdown<T>(
+        &self,
+        work: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        let mut shutdown = self.shutdown.subscribe();
+        tokio::select! {
+            biased;
+            // Fails only without a sender, and we have it.
+            _ = shutdown.wait_for(|shut| *shut) => Err(ConnectError::ShutDown),
+            done = work => done,
+        }
+    }
+
     /// Begins an attempt of ours with an offer.
     async fn offer(&self, our_hello: &Hello, peer_is_local: bool) -> Result<Offered, ConnectError> {
         let attempt = self.attempt(&self.dialing, peer_is_local).await?;

@@ -50,6 +50,9 @@ const FRAGMENT_ALLOWANCE: u32 = 64 * 1024;
 /// further ahead are lost, and sent again later. Each may hold its packet: 4,096 x 1.5 KB = 6 MB, as long as one is missing.
 const MAX_UNACKNOWLEDGED: u32 = 4096;
 
+/// The same of a peer that has not proved who it is: the 64 KiB that it may send by then take 57 packets. 128 x 1.5 KB = 192 KB.
+const MAX_UNACKNOWLEDGED_UNPROVED: u32 = 128;
+
 /// What a peer's packets held that they must not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PacketFault {
@@ -81,6 +84,7 @@ pub(super) struct Guard(Arc<State>);
 struct State {
     fault: OnceLock<PacketFault>,
     holds_data: AtomicBool,
+    proved: AtomicBool,
     /// The number of each lane's next message, modulo 2^16 as SCTP counts them.
     delivered: [AtomicU16; LANES],
 }
@@ -89,6 +93,15 @@ impl Guard {
     /// The fault, once there is one. From then on SCTP hears nothing any more.
     pub(super) fn fault(&self) -> Option<PacketFault> {
         self.0.fault.get().copied()
+    }
+
+    /// The peer has proved who it is.
+    pub(super) fn proved(&self) {
+        self.0.proved.store(true, Ordering::Relaxed);
+    }
+
+    fn max_unacknowledged(&self) -> u32 {
+        if self.0.proved.load(Ordering::Relaxed) { MAX_UNACKNOWLEDGED } else { MAX_UNACKNOWLEDGED_UNPROVED }
     }
 
     /// SCTP has delivered a message of a lane.
@@ -290,7 +303,7 @@ impl Inspector {
         // A packet that is lost is not remembered: it comes again.
         for chunk in chunks(packet) {
             let Ok((kind, _, chunk)) = chunk else { return Ok(Contents::None) };
-            if kind == DATA && self.is_early(chunk) {
+            if kind == DATA && self.is_early(chunk, guard) {
                 return Ok(Contents::Early);
             }
         }
@@ -313,9 +326,9 @@ impl Inspector {
         }
     }
 
-    fn is_early(&self, chunk: &[u8]) -> bool {
+    fn is_early(&self, chunk: &[u8], guard: &Guard) -> bool {
         let ahead = self.acknowledged.and_then(|acknowledged| ahead(word(chunk, 4)?, acknowledged));
-        ahead.is_some_and(|ahead| ahead > MAX_UNACKNOWLEDGED)
+        ahead.is_some_and(|ahead| ahead > guard.max_unacknowledged())
     }
 
     fn data(&mut self, flags: u8, chunk: &[u8], guard: &Guard) -> Result<(), PacketFault> {
@@ -385,8 +398,14 @@ mod tests {
     }
 
     /// Where nothing has been delivered.
+    fn proved() -> Guard {
+        let guard = Guard::default();
+        guard.proved();
+        guard
+    }
+
     fn inspect(inspector: &mut Inspector, packet: &[u8]) -> Result<Contents, PacketFault> {
-        inspector.inspect(packet, &Guard::default())
+        inspector.inspect(packet, &proved())
     }
 
     /// A small message on stream 3, whole.
@@ -456,7 +475,7 @@ mod tests {
     fn a_message_waits_only_for_what_can_still_come() {
         for before in [10, u32::MAX - 1, u32::MAX] {
             let after = |n: u32| before.wrapping_add(n);
-            let guard = Guard::default();
+            let guard = proved();
             // Whatever message was before it, it is not under way.
             let taken = |number, of| acknowledges(before).inspect(&message(number, of), &guard);
             for (ahead, message) in [(1, 0), (2, 1), (2, 0), (100, 99), (MAX_UNACKNOWLEDGED, 4_095)] {
@@ -502,5 +521,13 @@ mod tests {
         }
         assert_eq!(inspect(&mut inspector, &message(8, 0)), Ok(Contents::Data));
         assert_eq!(inspect(&mut inspector, &message(7 + MAX_UNACKNOWLEDGED, 9)), Ok(Contents::Data));
+    }
+
+    #[test]
+    fn who_has_proved_nothing_may_be_less_far_ahead() {
+        let (mut inspector, guard) = (acknowledges(7), Guard::default());
+        let mut inspect = |number, message_number| inspector.inspect(&message(number, message_number), &guard);
+        assert_eq!(inspect(8 + MAX_UNACKNOWLEDGED_UNPROVED, 9), Ok(Contents::Early));
+        assert_eq!(inspect(7 + MAX_UNACKNOWLEDGED_UNPROVED, 9), Ok(Contents::Data));
     }
 }

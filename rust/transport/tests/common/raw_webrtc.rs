@@ -165,6 +165,12 @@ impl Offering {
         &self.raw.offer
     }
 
+    /// The same with another text.
+    pub fn retold(mut self, tell: impl FnOnce(&str) -> String) -> Self {
+        self.raw.offer = tell(&self.raw.offer);
+        self
+    }
+
     /// Goes on with the answer.
     pub fn answered(self, answer: &Answer) -> Raw {
         let Self { mut raw, pending, max_message } = self;
