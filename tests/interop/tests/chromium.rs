@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chromium::Page;
-use mina_p2p::{Answer, Direction, Event as NodeEvent, IncomingRequest, Node, Request, Response, TransportKind};
+use mina_p2p::{
+    Answer, Builder, Direction, Event as NodeEvent, IncomingRequest, Node, Request, Response, TransportKind,
+};
 use mina_p2p_interop::old_peer::{Config, Event, Message, OldPeer};
 use mina_p2p_wire::message::{
     BestTipMessage, RpcRequest, RpcResponse, SnarkInfo, SnarkJobCommitment, SnarkMessage, StagedLedgerPart,
@@ -264,9 +266,13 @@ struct OurNode {
 impl OurNode {
     /// Starts one that listens for offers, and has only this block and the staged ledger of it.
     fn start(seed: u8, held: Bytes) -> Self {
+        Self::with(seed, held, |builder| builder)
+    }
+
+    fn with(seed: u8, held: Bytes, configure: impl FnOnce(Builder) -> Builder) -> Self {
         let loopback = (Ipv4Addr::LOCALHOST, 0).into();
         let builder = Node::builder(SecretKey::from_bytes([seed; 32]), CHAIN).listen(loopback).signaling(loopback);
-        let node = builder.start().unwrap();
+        let node = configure(builder).start().unwrap();
         let (sender, events) = mpsc::unbounded_channel();
         let polled = node.clone();
         std::thread::spawn(move || {
@@ -313,13 +319,17 @@ impl OurNode {
     }
 
     async fn connected(&mut self, page: PeerId) {
+        assert_eq!(self.connection(page).await, (Direction::Accepted, TransportKind::WebRtc));
+    }
+
+    async fn connection(&mut self, page: PeerId) -> (Direction, TransportKind) {
         let connected = |event: &NodeEvent| match event {
             NodeEvent::PeerConnected { peer, direction, transport, .. } if *peer == page => {
                 Some((*direction, *transport))
             }
             _ => None,
         };
-        assert_eq!(self.wait("connection", connected).await, (Direction::Accepted, TransportKind::WebRtc));
+        self.wait("connection", connected).await
     }
 
     async fn ask(&mut self, page: PeerId, request: Request) -> Answer {
@@ -400,4 +410,27 @@ async fn our_node_introduces_two_browser_nodes() {
     let [own, other] = [id(2), id(3)].map(|id| id.to_string());
     client.step("connected", json!({ "own": own, "peer": other })).await;
     client.step("connected", json!({ "own": other, "peer": own })).await;
+}
+
+#[tokio::test]
+async fn our_node_dials_a_page_that_a_relay_introduces() {
+    let Some(program) = chromium() else { return };
+    let mut relay = OurNode::start(1, Bytes::new());
+    let plan = json!({
+        "address": relay.address().to_string(), "chain": hex(&CHAIN.0), "seeds": [hex(&[2; 32])],
+        "pull": {}, "ask": [], "parts": [],
+    });
+    let tip = block(1, 100_000);
+    let _client = Client::open(&program, &plan, tip.clone()).await;
+    relay.connected(id(2)).await;
+    let known = relay.node.listen_addresses().to_vec();
+    let mut dialer = OurNode::with(4, Bytes::new(), |builder| {
+        known.into_iter().fold(builder, Builder::initial_peer).discover_peers(2).take_offers(false)
+    });
+    assert_eq!(dialer.connection(id(2)).await, (Direction::Dialed, TransportKind::WebRtc));
+    let tip_of_the_page = |event: &NodeEvent| match event {
+        NodeEvent::BestTip { peer, block, .. } if *peer == id(2) => Some(block.clone()),
+        _ => None,
+    };
+    assert_eq!(dialer.wait("tip", tip_of_the_page).await, tip);
 }
