@@ -40,6 +40,11 @@ pub(crate) fn over(transport: TransportKind, test: impl FnOnce()) {
     test();
 }
 
+/// The transport of the nodes that this thread makes; a test that makes some on other threads hands it on.
+pub(crate) fn transport_of_this_test() -> TransportKind {
+    OVER.get()
+}
+
 /// What the nodes of this thread's test have in common.
 pub(crate) fn of_this_test(builder: Builder) -> Builder {
     match OVER.get() {

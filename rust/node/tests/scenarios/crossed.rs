@@ -6,7 +6,7 @@ use std::thread;
 use mina_p2p::message::{RpcRequest, TransactionHash};
 use mina_p2p::{Answer, CloseReason, Direction, Event, PeerId, Request};
 
-use crate::common::TestNode;
+use crate::common::{TestNode, over, transport_of_this_test};
 
 const TRIES: u8 = 200;
 
@@ -76,12 +76,15 @@ fn cross(try_number: u8) -> PeerId {
 
 #[test]
 pub(crate) fn crossed_dials_end_in_one_connection_in_200_of_200_tries() {
+    let transport = transport_of_this_test();
     thread::scope(|scope| {
         for first in 0..AT_ONCE {
             scope.spawn(move || {
-                for try_number in (first..TRIES).step_by(usize::from(AT_ONCE)) {
-                    cross(try_number);
-                }
+                over(transport, || {
+                    for try_number in (first..TRIES).step_by(usize::from(AT_ONCE)) {
+                        cross(try_number);
+                    }
+                });
             });
         }
     });

@@ -82,6 +82,8 @@ over_webrtc! {
         a_closed_node_says_so_to_its_peers_and_its_caller,
         dropping_the_last_handle_closes,
         a_node_can_be_closed_in_the_middle_of_a_transfer;
+    crossed:
+        crossed_dials_end_in_one_connection_in_200_of_200_tries;
     dials:
         an_initial_peer_that_was_disconnected_is_dialed_again,
         an_initial_peer_may_dial_first;
