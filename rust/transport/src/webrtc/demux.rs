@@ -14,7 +14,7 @@ use crate::udp::{DatagramSink, StunQueries, stun};
 ///
 /// A STUN request names its connection by our ICE user name in it. Everything else goes by the address that it came from:
 ///
-/// - An address has an owner: the connection that got an answer from there to one of its own checks, the last such one. Others
+/// - An address has an owner: the newest connection that got an answer from there to one of its own checks. Others
 ///   may lie about where they are, but cannot answer a check that went elsewhere; so nobody takes an address from its owner.
 /// - Answers to checks go to every connection that sends checks there. Each knows its own by their transaction ids.
 /// - What comes from an address without an owner goes to those too: the peer may have finished its checks just before us.
@@ -117,10 +117,13 @@ impl Registration {
         true
     }
 
-    /// The peer answered a check that went to `address`: it is there.
+    /// The peer answered a check that went to `address`: it is there. An older connection, whose checks go on as long as it
+    /// lives, does not take the address back.
     pub(super) fn owns(&self, address: SocketAddr) {
-        if self.addresses.contains(&address) {
-            self.demux.table().owners.insert(address, self.inbox.clone());
+        let mut table = self.demux.table();
+        let has_newer = table.owners.get(&address).is_some_and(|owner| owner.number > self.inbox.number);
+        if !has_newer && self.addresses.contains(&address) {
+            table.owners.insert(address, self.inbox.clone());
         }
     }
 
@@ -185,6 +188,7 @@ mod tests {
         one.owns(from);
         assert_eq!(heard(&demux, from, &mut [&mut of_one, &mut of_other]), [true, false]);
         other.owns(from);
+        one.owns(from);
         assert_eq!(heard(&demux, from, &mut [&mut of_one, &mut of_other]), [false, true]);
         drop(other);
         assert_eq!(heard(&demux, from, &mut [&mut of_one]), [true]);
