@@ -162,7 +162,7 @@ impl Drop for Place {
 }
 
 /// What counts as one address: an IPv4 address, or an IPv6 /64.
-fn subscriber(address: IpAddr) -> IpAddr {
+pub(crate) fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         v4 @ IpAddr::V4(_) => v4,
         IpAddr::V6(v6) => {

@@ -1,12 +1,13 @@
 //! Who may connect to the signaling server, and who may offer: places and rates, in all and per address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
 use super::HttpLimits;
+use crate::admission::subscriber;
 
 /// Addresses whose rate is remembered: about 64 bytes each, 64 KiB.
 ///
@@ -188,20 +189,9 @@ impl Client {
     }
 }
 
-/// What counts as one address: an IPv4 address, or an IPv6 /64.
-fn subscriber(address: IpAddr) -> IpAddr {
-    match address {
-        v4 @ IpAddr::V4(_) => v4,
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
     use std::time::Duration;
 
     use super::super::MAX_CONNECTIONS;
