@@ -13,7 +13,6 @@ use str0m::channel::ChannelId;
 use str0m::config::{DtlsCert, DtlsVersion};
 use str0m::{Candidate, Rtc};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 use super::ConnectStep;
 use super::demux::{Demux, Registration};
@@ -70,7 +69,7 @@ pub(super) struct Parties<'a> {
     pub(super) own: &'a SecretKey,
     pub(super) peer: PublicKey,
     pub(super) chain: ChainId,
-    pub(super) deadline: Duration,
+    pub(super) limit: Duration,
     /// Kept as long as the connection is driven.
     pub(super) driven: Option<mpsc::Sender<Infallible>>,
     pub(super) steps: Option<mpsc::UnboundedSender<ConnectStep>>,
@@ -140,7 +139,7 @@ impl Attempt {
         parties: Parties<'_>,
         proof_channel: Option<ChannelId>,
     ) -> Result<Connecting, ConnectError> {
-        let Parties { own, peer, deadline, driven, steps, .. } = parties;
+        let Parties { own, peer, limit, driven, steps, .. } = parties;
         let proof = auth.seal(own, &peer, nonce()?).map_err(|error| unusable(&error.to_string()))?;
         let queues = Queues::new();
         let (proved, waits) = oneshot::channel();
@@ -152,7 +151,7 @@ impl Attempt {
             queues: queues.clone(),
             identities: Identities { own: own.clone(), peer, auth, proof, is_ours: hello.is_some() },
             dialed: proof_channel.is_some(),
-            deadline: Instant::now() + deadline,
+            limit,
             proved,
             steps,
             proof_channel,

@@ -372,7 +372,7 @@ impl Inner {
             own: &self.key,
             peer,
             chain: self.chain,
-            deadline: self.config.authentication_timeout,
+            limit: self.config.authentication_timeout,
             driven: lock(&self.driven).clone(),
             steps,
         }

@@ -21,7 +21,7 @@ use super::ConnectStep;
 use super::batch::Batch;
 use super::demux::Registration;
 use super::guard::Guard;
-use super::limits::{AUTHENTICATION_TIMEOUT, MAX_MESSAGE, SILENCE_TIMEOUT};
+use super::limits::{MAX_MESSAGE, SILENCE_TIMEOUT};
 use super::mailbox::{Datagram, Datagrams};
 use super::pace::Pace;
 use super::streams::{LANES, Queues};
@@ -66,8 +66,8 @@ pub(super) struct Plan {
     pub(super) identities: Identities,
     /// We dialed: our proof goes first, and the peer's decides.
     pub(super) dialed: bool,
-    /// By when the peer must be authenticated, and kept if it dialed.
-    pub(super) deadline: Instant,
+    /// How long the peer has until it must be authenticated, and kept if it dialed.
+    pub(super) limit: Duration,
     /// Told when the peer has proved who it is, or why there will be no connection.
     pub(super) proved: oneshot::Sender<Result<SocketAddr, ConnectError>>,
     /// Told how far it has come.
@@ -116,6 +116,7 @@ pub(super) struct Driver {
     queues: Arc<Queues>,
     identities: Identities,
     dialed: bool,
+    limit: Duration,
     deadline: Instant,
     proved: Option<oneshot::Sender<Result<SocketAddr, ConnectError>>>,
     steps: Option<mpsc::UnboundedSender<ConnectStep>>,
@@ -146,19 +147,8 @@ impl Drop for Driver {
 impl Driver {
     /// In a box: the futures that drive it would hold it twice.
     pub(super) fn new(plan: Plan) -> Box<Self> {
-        let Plan {
-            mut rtc,
-            guard,
-            ports,
-            datagrams,
-            queues,
-            identities,
-            dialed,
-            deadline,
-            proved,
-            steps,
-            proof_channel,
-        } = plan;
+        let Plan { mut rtc, guard, ports, datagrams, queues, identities, dialed, limit, proved, steps, proof_channel } =
+            plan;
         let mut channels = [None; LANES];
         let mut api = rtc.direct_api();
         for (lane, place) in channels.iter_mut().enumerate() {
@@ -178,7 +168,8 @@ impl Driver {
             queues,
             identities,
             dialed,
-            deadline,
+            limit,
+            deadline: Instant::now() + limit,
             proved: Some(proved),
             steps,
             phase: Phase::Connecting,
@@ -203,7 +194,7 @@ impl Driver {
             Ended::ByNode(..) => (ConnectError::Closed(CloseReason::Unspecified), None),
             Ended::Refused(reason) => (ConnectError::Refused(reason.clone()), Some(reason.clone())),
             Ended::ByPeer(reason) => (ConnectError::Closed(reason.clone()), Some(reason.clone())),
-            Ended::TimedOut => (ConnectError::TimedOut(AUTHENTICATION_TIMEOUT), Some(CloseReason::HelloTimeout)),
+            Ended::TimedOut => (ConnectError::TimedOut(self.limit), Some(CloseReason::HelloTimeout)),
         };
         tracing::debug!(remote = ?self.remote, phase = ?self.phase, reason = ?reason, "WebRTC connection ends");
         if let Some(proved) = self.proved.take() {
